@@ -1,0 +1,88 @@
+"""Where a training runs: the two kinds of cluster and their options. The drivers are imported when they are used."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from manyhands.clusters.quantities import bytes_per_second, nanoseconds
+from manyhands.errors import UserError
+
+CLUSTERS: dict[str, type["Cluster"]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Base of the kinds of cluster."""
+
+    name: ClassVar[str]
+    default_workers: ClassVar[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated(Cluster):
+    """All nodes in one process under a virtual clock: real gradients, modelled time, the same bits every time."""
+
+    bandwidth: str = "1Gbit/s"
+    """of each host's interface, in each direction"""
+    latency: str = "50us"
+    """from host to host"""
+    profile: str = "nominal"
+    """of the devices: a shipped name or a JSON file"""
+    slow: tuple[str, ...] = ()
+    """nodes that are slower than the profile, as RANK:FACTOR, e.g. 3:4 is a quarter of the speed"""
+    jitter: float = 0.0
+    """standard deviation of the logarithm of a computation's duration"""
+    threads: int | None = None
+    """computations carried out at once; default: one a core. Changes how long it takes, never the result"""
+
+    name = "simulated"
+    default_workers = 8
+
+    def __post_init__(self) -> None:
+        bytes_per_second(self.bandwidth)
+        nanoseconds(self.latency)
+        self.slow_factors()
+        if self.jitter < 0:
+            raise UserError(f"--cluster.jitter must not be negative, but is {self.jitter}")
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"--cluster.threads must be at least 1, not {self.threads}")
+
+    def slow_factors(self) -> dict[int, float]:
+        """The factor by which each slow node is slower."""
+        factors = {}
+        for text in self.slow:
+            rank, _, factor = text.partition(":")
+            try:
+                factors[int(rank)] = float(factor)
+            except ValueError:
+                raise UserError(f"--cluster.slow takes RANK:FACTOR, e.g. 3:4, not '{text}'") from None
+            if factors[int(rank)] <= 0 or int(rank) < 0:
+                raise UserError(f"--cluster.slow takes a rank from 0 and a positive factor, not '{text}'")
+        return factors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes(Cluster):
+    """One process a node over torch.distributed: Gloo on processors, NCCL on CUDA. Real time, real bytes."""
+
+    port: int = 0
+    """on which the processes find each other; 0 takes a free one"""
+    interface: str = ""
+    """the network interface to use, e.g. eth0; default: loopback, or under torchrun the backend's choice"""
+    threads: int = 0
+    """intra-operator threads of each process; 0 shares the cores among the processes of a host"""
+    timeout: float = 120.0
+    """seconds after which a silent peer counts as dead"""
+
+    name = "processes"
+    default_workers = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise UserError(f"--cluster.port must lie in 0 … 65535, not {self.port}")
+        if self.threads < 0:
+            raise UserError(f"--cluster.threads must not be negative, but is {self.threads}")
+        if not self.timeout > 0:
+            raise UserError(f"--cluster.timeout must be a positive number of seconds, not {self.timeout}")
+
+
+CLUSTERS.update({kind.name: kind for kind in (Simulated, Processes)})

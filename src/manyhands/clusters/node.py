@@ -1,0 +1,341 @@
+"""The interface between a strategy and the cluster that carries it out.
+
+A strategy awaits *effects* on its `Node`; each effect is a small value that the node's cluster receives, carries
+out under its own clock, and answers. What can be built from other effects is built here, once for all clusters.
+"""
+
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manyhands import seeds
+from manyhands.errors import RunError
+from manyhands.runs.ledger import Ledger
+from manyhands.training.optimizer import SGD
+from manyhands.training.plan import Plan
+from manyhands.training.sampler import Batch, Sampler
+
+T = TypeVar("T")
+Tensors = tuple[Tensor, ...]
+Role = Literal["worker", "server"]
+
+
+@dataclass(frozen=True, eq=False)
+class Effect(Generic[T]):
+    """Something that a strategy asks of its cluster; awaiting it gives the answer, of type ``T``."""
+
+    def __await__(self) -> "Generator[Effect[T], T, T]":
+        return (yield self)
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient(Effect[Tensor]):
+    """The gradient of the loss on a batch at the node's weights, float32 [T]."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, eq=False)
+class MeanGradient(Effect[Tensor]):
+    """The mean over all workers of their gradients on their batches, overlapped with computing them."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, eq=False)
+class Train(Effect[None]):
+    """Local steps, one a batch, with a fresh optimiser: changes the node's weights."""
+
+    batches: Sequence[Batch]
+
+
+@dataclass(frozen=True, eq=False)
+class Send(Effect[None]):
+    """Hand a message to the network; does not wait for its arrival. Messages of one pair of nodes stay in order."""
+
+    to: int
+    tensors: Tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Message:
+    source: int
+    tensors: Tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Receive(Effect[Message | None]):
+    """The next message from a node, or from any; None when the conductors have finished and none will come."""
+
+    source: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class AllReduce(Effect[Tensor]):
+    """The mean over all workers of a tensor that each of them holds, summed in the order of ranks."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Quiet(Effect[None]):
+    """The end of an epoch or round: the cluster comes to rest, is measured and saved off the clock, and goes on."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many numbers a model has: ``parameters`` trainable ones (T), then ``buffers`` (float, e.g. batch-norm's)."""
+
+    parameters: int
+    buffers: int
+
+
+@dataclass(eq=False)
+class Node:
+    """One participant as its strategy sees it.
+
+    Workers have the ranks 0 … W-1, servers those that follow.
+    """
+
+    rank: int
+    role: Role
+    workers: range
+    servers: range
+    layout: Layout
+    plan: Plan
+    seed: int
+    optimizer: SGD
+    decay_mask: Tensor | None
+    samples_per_worker: Sequence[int]
+    sampler: Sampler | None
+    initial_weights: Tensor
+    _weights: Tensor | None = None
+    optimizer_state: dict[str, Tensor] = field(default_factory=dict)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    """what a strategy keeps from one epoch or round to the next, beside the weights; saved in checkpoints"""
+    completed: int = 0
+    """epochs or rounds done"""
+    progress: float = 0.0
+    """share of the whole training done, 0 to 1; travels with messages, so that workers know what servers know"""
+    samples: int = 0
+    """training samples that this node computed on"""
+    loss_sum: float = 0.0
+    loss_samples: int = 0
+    vector_bytes: int = 0
+    """memory traffic of vector arithmetic since the last effect: the cluster puts it on the clock"""
+    ledger: Ledger = field(default_factory=Ledger)
+
+    # ---- what it holds
+
+    @property
+    def weights(self) -> Tensor:
+        """float32 [P]: the trainable parameters, then the float buffers."""
+        if self._weights is None:
+            self._weights = self.initial_weights.clone()
+        return self._weights
+
+    @weights.setter
+    def weights(self, value: Tensor) -> None:
+        if value is not self._weights:
+            self.weights.copy_(value)
+
+    @property
+    def parameters(self) -> Tensor:
+        """float32 [T]: the trainable part of the weights, a view."""
+        return self.weights[: self.layout.parameters]
+
+    @property
+    def buffers(self) -> Tensor:
+        """float32 [P - T]: batch statistics and the like, a view; empty for most small models."""
+        return self.weights[self.layout.parameters :]
+
+    @buffers.setter
+    def buffers(self, value: Tensor) -> None:
+        self.buffers.copy_(value)
+
+    @property
+    def server(self) -> int:
+        """The rank of the first server."""
+        return self.servers[0]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that every worker takes in an epoch: ceil(all samples / (workers · batch size))."""
+        return self.plan.steps_per_epoch
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of now."""
+        return self.plan.lr_at(self.progress)
+
+    def samples_of(self, worker: int) -> int:
+        """How many training samples a worker holds."""
+        return self.samples_per_worker[worker]
+
+    # ---- loops that conduct a training; between two turns of them the cluster comes to rest
+
+    async def epochs(self) -> AsyncIterator[int]:
+        """The numbers of the epochs that are left to do."""
+        if self.completed == 0:
+            await Quiet()
+        while self.completed < self.plan.total:
+            yield self.completed
+            self.completed += 1
+            self.progress = self.completed / self.plan.total
+            await Quiet()
+
+    rounds = epochs
+
+    async def steps(self) -> AsyncIterator[int]:
+        """The numbers of the global steps that are left to do."""
+        async for epoch in self.epochs():
+            for step in range(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch):
+                self.progress = step / (self.plan.total * self.steps_per_epoch)
+                yield step
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """A batch of the worker's own samples for each global step that is left to do."""
+        async for step in self.steps():
+            yield self.next_batch(step)
+
+    async def incoming(self, source: int) -> AsyncIterator[Tensors]:
+        """The messages of a conductor, until it has finished."""
+        while (message := await Receive(source)) is not None:
+            yield message.tensors
+
+    # ---- data
+
+    def next_batch(self, step: int = 0) -> Batch:
+        """The next batch of the endless stream of this worker's samples."""
+        assert self.sampler is not None, "servers hold no samples"
+        number = self.sampler.drawn
+        ends_epoch = (step + 1) % self.steps_per_epoch == 0
+        return Batch(self.sampler.next_batch(), number, step, ends_epoch)
+
+    def local_batches(self, epochs: int) -> list[Batch]:
+        """The batches of so many whole passes over this worker's samples."""
+        assert self.sampler is not None, "servers hold no samples"
+        batches = []
+        for _ in range(epochs):
+            number = self.sampler.drawn
+            batches += [Batch(indices, number + i) for i, indices in enumerate(self.sampler.one_pass())]
+        return batches
+
+    def choose(self, candidates: Sequence[int], size: int, *purpose: int | str) -> list[int]:
+        """``size`` of the candidates, uniformly without replacement, in ascending order; the same at every node."""
+        chosen = seeds.stream(self.seed, *purpose).choice(len(candidates), size, replace=False)
+        return [candidates[i] for i in sorted(chosen.tolist())]
+
+    # ---- computing
+
+    async def gradient(self, batch: Batch) -> Tensor:
+        return await Gradient(batch)
+
+    async def mean_gradient(self, batch: Batch) -> Tensor:
+        return await MeanGradient(batch)
+
+    async def train(self, batches: Sequence[Batch]) -> None:
+        await Train(batches)
+
+    def step(self, gradient: Tensor) -> None:
+        """One step of the node's own optimiser; gradient float32 [T]."""
+        if not self.optimizer_state:
+            self.optimizer_state = self.optimizer.init(self.parameters)
+        self.optimizer.step(self.parameters, gradient, self.optimizer_state, self.lr, self.decay_mask)
+        self.vector_bytes += (3 + 2 * len(self.optimizer_state)) * gradient.nbytes
+
+    def average(self, tensors: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
+        """Σ wᵢ·tensorᵢ / Σ wᵢ, summed in the order given; equal weights by default."""
+        shares = np.ones(len(tensors)) if weights is None else np.asarray(weights, dtype=np.float64)
+        shares = shares / shares.sum()
+        mean = torch.mul(tensors[0], shares[0])
+        for tensor, share in zip(tensors[1:], shares[1:], strict=True):
+            mean.add_(tensor, alpha=share)
+        self.vector_bytes += 3 * len(tensors) * mean.nbytes
+        return mean
+
+    def record(self, loss: float, samples: int, step: int) -> None:
+        """Note the loss of one batch; raises RunError if it is no number."""
+        if not np.isfinite(loss):
+            raise RunError(
+                f"the loss is {loss} at step {step} of worker {self.rank}: the training diverged; "
+                f"a smaller --lr (now {self.lr:g}) or --optimizer.clip-norm may help"
+            )
+        self.samples += samples
+        self.loss_sum += loss * samples
+        self.loss_samples += samples
+
+    # ---- talking
+
+    async def send(self, to: int, *tensors: Tensor) -> None:
+        await Send(to, tensors)
+
+    async def receive(self, source: int) -> Tensors:
+        """The next message from ``source``: as many tensors as it sent."""
+        return (await self._receive(source)).tensors
+
+    async def receive_any(self) -> tuple[int, Tensors]:
+        """The next message from anybody, with its sender's rank."""
+        message = await self._receive(None)
+        return message.source, message.tensors
+
+    async def _receive(self, source: int | None) -> Message:
+        message = await Receive(source)
+        if message is None:
+            raise RunError(f"node {self.rank} waits for a message that will not come: the conductors have finished")
+        return message
+
+    async def broadcast(self, to: Iterable[int], *tensors: Tensor) -> None:
+        """The same message to several nodes."""
+        for rank in to:
+            await self.send(rank, *tensors)
+
+    async def gather(self, sources: Iterable[int]) -> list[Tensors]:
+        """One message from each of the nodes, in the order given."""
+        return [await self.receive(source) for source in sources]
+
+    async def all_reduce(self, tensor: Tensor) -> Tensor:
+        return await AllReduce(tensor)
+
+    async def mix(self, mixing: Mapping[int, float]) -> Tensor:
+        """Exchange weights with neighbours; returns Σⱼ wⱼ·weightsⱼ, with ``mixing[rank]`` for the node itself."""
+        others = [rank for rank in mixing if rank != self.rank]
+        await self.broadcast(others, self.weights)
+        received = {rank: (await self.receive(rank))[0] for rank in others}
+        received[self.rank] = self.weights
+        return self.average([received[rank] for rank in mixing], list(mixing.values()))
+
+    # ---- what a checkpoint keeps
+
+    def numbers(self) -> dict[str, Any]:
+        """The scalar part of the node's state, for JSON."""
+        return {
+            "completed": self.completed,
+            "progress": self.progress,
+            "samples": self.samples,
+            "sampler": self.sampler.state() if self.sampler else None,
+            "ledger": self.ledger.state(),
+        }
+
+    def tensors(self, conducts: bool) -> dict[str, Tensor]:
+        """The vectors of the node's state; a worker that answers a server has no weights of its own to keep."""
+        kept = {f"state/{key}": value for key, value in self.state.items()}
+        kept |= {f"optimizer/{key}": value for key, value in self.optimizer_state.items()}
+        return kept | {"weights": self.weights} if conducts else kept
+
+    def restore(self, numbers: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.completed, self.progress = numbers["completed"], numbers["progress"]
+        self.samples = numbers["samples"]
+        if self.sampler:
+            self.sampler.restore(numbers["sampler"])
+        self.ledger = Ledger(**numbers["ledger"])
+        for key, value in tensors.items():
+            kind, _, name = key.partition("/")
+            if kind == "weights":
+                self.weights = value
+            else:
+                (self.state if kind == "state" else self.optimizer_state)[name] = value.clone()

@@ -1,0 +1,128 @@
+"""Messages between processes: a header of fixed size that says what follows, then the tensors themselves.
+
+Only tensors travel, never pickles. What else a cluster must say (reports, checkpoints) goes as JSON or safetensors in
+a tensor of bytes.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from manyhands.clusters.node import Tensors
+from manyhands.errors import RunError
+
+DTYPES = (
+    torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.uint8, torch.int8,
+    torch.bool,
+)  # fmt: skip
+MAX_DIMENSIONS = 6
+MAX_TENSORS = 7
+HEADER = 3 + MAX_TENSORS * (2 + MAX_DIMENSIONS)
+
+
+class Kind(IntEnum):
+    """What a message is for: the strategy's own, or the cluster's."""
+
+    DATA = 0
+    REPORT_PLEASE = 1
+    REPORT = 2
+    GO_ON = 3
+    CLOSE = 4
+    RESTORE = 5
+
+
+class PeerLost(RunError):
+    """A node that the others needed is gone or silent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    kind: Kind
+    source: int
+    progress: float
+    specs: tuple[tuple[torch.dtype, tuple[int, ...]], ...]
+
+
+class Wire:
+    """One process's end of all its connections. Messages of one pair of nodes keep their order."""
+
+    def __init__(self, rank: int, device: torch.device) -> None:
+        self.rank, self.device = rank, device
+        self._under_way: list[tuple[dist.Work, Tensor]] = []
+
+    def send(self, to: int, kind: Kind, *tensors: Tensor, progress: float = 0.0) -> int:
+        """Start sending; returns the bytes of the tensors. They are copied, so that the caller may change its own."""
+        copies = [tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors]
+        self._under_way = [(work, kept) for work, kept in self._under_way if not work.is_completed()]
+        for part in (_encode(kind, progress, copies), *(copy for copy in copies if copy.numel())):
+            try:
+                work = dist.isend(part, to)
+            except RuntimeError as error:
+                raise _lost(to, error) from None
+            assert work is not None
+            self._under_way.append((work, part))
+        return sum(copy.nbytes for copy in copies)
+
+    def receive_header(self, source: int | None) -> Header:
+        """Wait for the next message of a node, or of any."""
+        code = torch.empty(HEADER, dtype=torch.int64)
+        try:
+            sender = dist.recv(code, source)
+        except RuntimeError as error:
+            raise _lost(source, error) from None
+        return _decode(code, sender)
+
+    def receive_tensors(self, header: Header, device: torch.device | None = None) -> Tensors:
+        """The tensors that a header announced."""
+        tensors = tuple(torch.empty(shape, dtype=dtype, device=device or self.device) for dtype, shape in header.specs)
+        for tensor in tensors:
+            if tensor.numel():
+                try:
+                    dist.recv(tensor, header.source)
+                except RuntimeError as error:
+                    raise _lost(header.source, error) from None
+        return tensors
+
+    def expect(self, source: int, kind: Kind) -> Tensors:
+        """The next message of a node, which must be of this kind; on the CPU."""
+        header = self.receive_header(source)
+        assert header.kind == kind, f"node {self.rank} expected {kind.name} of node {source}, got {header.kind.name}"
+        return self.receive_tensors(header, torch.device("cpu"))
+
+    def flush(self) -> None:
+        """Wait until everything sent is on its way."""
+        for work, _ in self._under_way:
+            try:
+                work.wait()
+            except RuntimeError as error:
+                raise _lost(None, error) from None
+        self._under_way = []
+
+
+def _lost(source: int | None, error: RuntimeError) -> PeerLost:
+    who = "a node" if source is None else f"node {source}"
+    return PeerLost(f"{who} is lost: {str(error).splitlines()[0]}")
+
+
+def _encode(kind: Kind, progress: float, tensors: list[Tensor]) -> Tensor:
+    assert len(tensors) <= MAX_TENSORS, f"a message holds at most {MAX_TENSORS} tensors"
+    numbers = [int(kind), struct.unpack("q", struct.pack("d", progress))[0], len(tensors)]
+    for tensor in tensors:
+        assert tensor.dim() <= MAX_DIMENSIONS, f"a tensor on the wire has at most {MAX_DIMENSIONS} dimensions"
+        padding = [0] * (MAX_DIMENSIONS - tensor.dim())
+        numbers += [DTYPES.index(tensor.dtype), tensor.dim(), *tensor.shape, *padding]
+    return torch.tensor(numbers + [0] * (HEADER - len(numbers)), dtype=torch.int64)
+
+
+def _decode(code: Tensor, source: int) -> Header:
+    numbers = code.tolist()
+    progress = struct.unpack("d", struct.pack("q", numbers[1]))[0]
+    specs = []
+    for i in range(numbers[2]):
+        dtype, dimensions, *shape = numbers[3 + i * (2 + MAX_DIMENSIONS) : 3 + (i + 1) * (2 + MAX_DIMENSIONS)]
+        specs.append((DTYPES[dtype], tuple(shape[:dimensions])))
+    return Header(Kind(numbers[0]), source, progress, tuple(specs))

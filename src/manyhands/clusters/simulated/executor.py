@@ -1,0 +1,50 @@
+"""Carries out the computations of simulated nodes: as many at once as there are cores, each on one of them."""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from manyhands.training.learner import Learner
+
+T = TypeVar("T")
+
+
+class Executor:
+    """A pool of threads with a learner each.
+
+    A computation runs with one intra-operator thread wherever it is placed, so that its result does not depend on
+    the size of the pool. Models that draw from torch's shared generator get a pool of one.
+    """
+
+    def __init__(self, make_learner: Callable[[], Learner], threads: int | None = None) -> None:
+        self.learner = make_learner()
+        """the caller's own learner, for evaluation between computations"""
+        if self.learner.stochastic or self.learner.device.type != "cpu":
+            threads = 1
+        self.threads = threads or available_cores()
+        self._local = threading.local()
+        self._spare = [make_learner() for _ in range(self.threads)]
+        self._intra_operator_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        self._pool = ThreadPoolExecutor(self.threads, initializer=self._start_thread)
+
+    def _start_thread(self) -> None:
+        torch.set_num_threads(1)  # OpenMP keeps this setting per thread
+        self._local.learner = self._spare.pop()
+
+    def submit(self, compute: Callable[[Learner], T]) -> "Future[T]":
+        """Start a computation as soon as a thread is free; jobs start in the order in which they are submitted."""
+        return self._pool.submit(lambda: compute(self._local.learner))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self._intra_operator_threads)
+
+
+def available_cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

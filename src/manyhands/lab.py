@@ -1,0 +1,170 @@
+"""The top of the house: train one specification, from data to results, in a run folder."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manyhands.clusters.cluster import Processes
+from manyhands.clusters.experiment import Experiment, choose_precision
+from manyhands.errors import RunError, UserError
+from manyhands.runs.environment import hardware, revision, versions
+from manyhands.runs.folder import FORMAT, RunFolder, new_run_path
+from manyhands.runs.recorder import Checkpoint, Observer, Recorder
+from manyhands.runs.specification import Specification
+from manyhands.tasks.partition import class_counts
+from manyhands.tasks.registry import load_task
+from manyhands.tasks.task import Task
+from manyhands.training.precision import Precision
+
+
+def train(
+    specification: Specification,
+    *,
+    task: Task | None = None,
+    out: Path | str | None = None,
+    data_dir: Path | None = None,
+    observer: Observer | None = None,
+) -> Path:
+    """Train as specified and return the run's new folder.
+
+    ``task`` replaces the one that the specification names. ``out`` must be new or empty; the default is a new folder
+    under ``runs/``. Raises UserError for what cannot be done, before anything is written, and RunError for a run that
+    had to stop on its way; its folder then says so and can be resumed from its last checkpoint.
+    """
+    experiment = prepare(specification, task, data_dir)
+    return _run(experiment, Path(out) if out else None, observer, resume=False)
+
+
+def resume(
+    folder: Path | str, *, task: Task | None = None, data_dir: Path | None = None, observer: Observer | None = None
+) -> Path:
+    """Go on with a stopped run from its last checkpoint; the result is that of a run without a stop, bit for bit."""
+    run = RunFolder(Path(folder))
+    saved = run.read_run()
+    if saved["status"] == "finished":
+        raise UserError(f"{folder} is finished: there is nothing to resume")
+    experiment = prepare(Specification.from_json(saved["specification"]), task, data_dir)
+    return _run(experiment, run.path, observer, resume=True)
+
+
+def prepare(specification: Specification, task: Task | None = None, data_dir: Path | None = None) -> Experiment:
+    """Load the data and share them out: what is wrong with a specification is found here, before anything is written."""
+    task = task or load_task(specification.task, data_dir, augment=specification.augment)
+    specification = replace(specification, task=task.name)
+    full = Precision(name="fp32", why="not yet chosen")
+    experiment = Experiment(specification, task, full, _device(specification))
+    experiment.parts  # noqa: B018 - computed once, checked now
+    return experiment
+
+
+def _device(specification: Specification) -> torch.device:
+    name = specification.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() and isinstance(specification.cluster, Processes) else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name} cannot be used here ({reason}): take cpu, or auto") from None
+    return device
+
+
+def _run(experiment: Experiment, path: Path | None, observer: Observer | None, resume: bool) -> Path:
+    specification = experiment.specification
+    if isinstance(specification.cluster, Processes):
+        from manyhands.clusters.processes import launch
+
+        if place := launch.Place.of_torchrun():
+            launch.check_world(specification, place.world)
+            lead = place.rank == experiment.conductors[0]
+            folder = _open(experiment, path, resume) if lead else None
+            with _outcome(folder):
+                launch.join(experiment, place, folder, resume, observer)
+            return folder.path if folder else Path()
+        folder = _open(experiment, path, resume)
+        with _outcome(folder):
+            launch.launch(experiment, folder, resume, observer)
+        return folder.path
+
+    from manyhands.clusters.simulated.simulation import Simulation
+
+    experiment.precision = choose_precision(experiment)
+    folder = _open(experiment, path, resume)
+    with _outcome(folder):
+        recorder = Recorder.of(specification, len(experiment.task.train), folder, observer)
+        checkpoint = Checkpoint.load(folder) if resume else None
+        if checkpoint:
+            recorder.go_on_from(checkpoint)
+        Simulation(experiment, recorder).run(checkpoint)
+    return folder.path
+
+
+def _open(experiment: Experiment, path: Path | None, resume: bool) -> RunFolder:
+    """The run's folder, with everything that is known before the first step."""
+    specification = experiment.specification
+    if resume:
+        assert path is not None
+        folder = RunFolder(path)
+        folder.update_run(status="running", error=None)
+        return folder
+    path = path or new_run_path(Path("runs"), specification.strategy.name)
+    folder = RunFolder.create(path)
+    folder.write_json("run.json", _description(experiment, path.name))
+    targets = experiment.task.train.targets.cpu().numpy()
+    counts = class_counts(experiment.parts, targets, len(experiment.task.classes))
+    partition = {"partition": str(specification.partition), "classes": list(experiment.task.classes), "counts": counts}
+    folder.write_json("partition.json", partition)
+    return folder
+
+
+def _description(experiment: Experiment, name: str) -> dict[str, Any]:
+    specification = experiment.specification
+    learner = experiment.make_learner()
+    samples = [len(part) for part in experiment.parts]
+    workers = [{"rank": rank, "role": "worker", "samples": samples[rank]} for rank in experiment.workers]
+    servers = [{"rank": rank, "role": "server", "samples": 0} for rank in experiment.servers]
+    return {
+        "format": FORMAT,
+        "name": name,
+        "status": "running",
+        "error": None,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["manyhands", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "manyhands" else None,
+        "specification": specification.to_json(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "revision": revision(),
+        "precision": experiment.precision.to_json(),
+        "model": {"parameters": learner.parameters, "buffers": learner.buffers},
+        "nodes": workers + servers,
+    }
+
+
+@contextmanager
+def _outcome(folder: RunFolder | None) -> Iterator[None]:
+    """Write down how the run ended, whichever way it does."""
+
+    def note(status: str, error: str | None) -> None:
+        if folder:
+            folder.update_run(status=status, error=error)
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("stopped", "interrupted")
+        raise KeyboardInterrupt(str(folder.path) if folder else "") from None
+    except (UserError, RunError) as error:
+        try:
+            note("failed", str(error))
+        except (UserError, RunError):
+            pass  # the disk that made the run fail may refuse this too
+        raise
+    note("finished", None)

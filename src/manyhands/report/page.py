@@ -1,0 +1,246 @@
+"""The report: one HTML page that needs nothing but itself."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manyhands.errors import UserError
+from manyhands.report import numbers
+from manyhands.report.collection import Collection, collect_runs
+from manyhands.report.figure import Figure
+from manyhands.report.series import INK, colours, flatten
+from manyhands.report.summary import sentences
+from manyhands.report.tables import COLUMNS, summary_rows
+from manyhands.runs import reading
+from manyhands.runs.reading import Json, RunView
+
+MOST_NODES = 50  # in a run's ledger
+LEDGER = (
+    "Node",
+    "Role",
+    "Samples",
+    "Compute",
+    "Exposed communication",
+    "Hidden communication",
+    "Waiting",
+    "Sent",
+    "Received",
+    "Messages",
+    "algbw",
+)
+LEDGER_WORDS = (
+    "Compute + exposed communication + waiting is the node's time; hidden communication runs beside its computation. "
+    "algbw = S / t: the bytes it sent over the seconds of its communication, exposed and hidden."
+)
+WORDS = {
+    "Learning": "Each line ends at the last evaluation. Times of different clocks stand in different charts.",
+    "Who holds which samples": "",
+}
+
+
+def write_report(paths: Sequence[Path], out: Path) -> Path:
+    """Write the report on the runs at, or below, ``paths`` into the file ``out``, which is replaced at once or not at all.
+
+    Damaged and unfinished runs are shown as such. Raises UserError where no run can be read or ``out`` not be written.
+    """
+    page = render(collect_runs(paths))
+    try:
+        _replace(out, page)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}; name another file to write to") from None
+    return out
+
+
+def render(collection: Collection) -> str:
+    """The page's HTML."""
+    # jinja2, altair and the renderer together take most of a second to import; only a page needs them.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from manyhands.report.charts import run_figures, study_figures
+    from manyhands.report.figure import THEME
+
+    rows = summary_rows(collection.runs)
+    colour_of = colours([row.series for row in rows])
+    sections = study_figures(rows)
+    runs = [
+        _run_part(run, colour_of.get(run.strategy, INK), run_figures(run, f"run-{number}"))
+        for number, run in enumerate(collection.runs)
+    ]
+    figures = [figure for group in (*sections.values(), *(run.figures for run in runs)) for figure in group]
+    specifications = {"theme": THEME, "charts": {figure.key: figure.spec for figure in figures}}
+    environment = Environment(
+        loader=PackageLoader("manyhands.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    html: str = environment.get_template("page.html.j2").render(
+        title=collection.title,
+        kind=_kind(collection),
+        common=_common(collection.runs),
+        sentences=sentences(rows),
+        problems=[*collection.problems, *_unfinished(collection.runs)],
+        columns=COLUMNS,
+        rows=rows,
+        colours=colour_of,
+        sections=[(heading, WORDS.get(heading, ""), group) for heading, group in sections.items()],
+        runs=runs,
+        count=numbers.count,
+        specifications=Markup(json_for_script(specifications)),
+        renderer=Markup(_renderer()),
+    )
+    return html
+
+
+def json_for_script(content: Any) -> str:
+    """JSON that can stand inside a script element: no character in it can end the element or begin a comment."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPart:
+    """What the page says of one run."""
+
+    name: str
+    status: str
+    colour: str
+    outcome: str
+    command: str
+    problems: list[str]
+    facts: list[tuple[str, list[tuple[str, str]]]]
+    figures: list[Figure]
+    ledger: list[list[str]]
+    ledger_header = LEDGER
+    ledger_words: str
+
+
+def _run_part(run: RunView, colour: str, figures: list[Figure]) -> RunPart:
+    accuracy, time = reading.final(run, "test_accuracy"), reading.seconds(run)
+    outcome = f"{numbers.percent(accuracy)} in {numbers.duration(time)}, {run.clock} clock, seed {run.seed}"
+    error = run.record.get("error")
+    nodes = len(run.ledger["nodes"]) if run.ledger else 0
+    shown = "" if nodes <= MOST_NODES else f" The first {MOST_NODES} of {nodes:,} nodes."
+    model, precision = _mapping(run.record.get("model")), _mapping(run.record.get("precision"))
+    facts: list[tuple[str, list[tuple[str, str]]]] = [
+        ("Specification", _pairs(run.specification)),
+        ("Model and precision", [*_pairs(model), *_pairs(precision)]),
+        ("Hardware", _pairs(_mapping(run.record.get("hardware")))),
+        ("Versions", [*_pairs(_mapping(run.record.get("versions"))), *_pairs({"revision": run.record.get("revision")})]),
+    ]
+    return RunPart(
+        name=run.name,
+        status=run.status,
+        colour=colour,
+        outcome=outcome if run.history else "no evaluation",
+        command=str(run.record.get("command") or ""),
+        problems=[*([f"{run.status}: {error}"] if error else []), *run.problems],
+        facts=facts,
+        figures=figures,
+        ledger=_ledger_rows(run),
+        ledger_words=LEDGER_WORDS + shown,
+    )
+
+
+def _ledger_rows(run: RunView) -> list[list[str]]:
+    if run.ledger is None:
+        return []
+    samples = {node.get("rank"): node.get("samples") for node in run.nodes}
+    rows = []
+    for node in run.ledger["nodes"][:MOST_NODES]:
+        parts = [float(node["seconds"][part]) for part in reading.PARTS_OF_TIME]
+        moving = parts[1] + parts[2]
+        held, messages = samples.get(node["rank"]), node.get("messages_sent")
+        rows.append(
+            [
+                str(node["rank"]),
+                str(node["role"]),
+                f"{held:,}" if isinstance(held, int) else numbers.NONE,
+                *map(numbers.duration, parts),
+                numbers.size(node["bytes_sent"]),
+                numbers.size(node.get("bytes_received")),
+                f"{messages:,}" if isinstance(messages, int) else numbers.NONE,
+                f"{numbers.size(node['bytes_sent'] / moving)}/s" if moving > 0 else numbers.NONE,
+            ]
+        )
+    return rows
+
+
+def _kind(collection: Collection) -> str:
+    if collection.study is not None:
+        factors = " and ".join(collection.study.factors)
+        return f"Study{f' of {factors}' if factors else ''}, {numbers.count(len(collection.runs), 'run')}"
+    return "Run" if len(collection.runs) == 1 else numbers.count(len(collection.runs), "run").capitalize()
+
+
+def _common(runs: Sequence[RunView]) -> list[tuple[str, str]]:
+    """The specification's values that all runs share; and the one machine they ran on."""
+    flat = [flatten(run.specification) for run in runs]
+    shared = [key for key in flat[0] if all(key in other and other[key] == flat[0][key] for other in flat)]
+    pairs = _pairs({key: flat[0][key] for key in shared})
+    machines = {json.dumps(run.record.get("hardware"), sort_keys=True) for run in runs}
+    return [*pairs, *([("machine", _machine(runs[0]))] if len(machines) == 1 else [])]
+
+
+def _machine(run: RunView) -> str:
+    hardware = _mapping(run.record.get("hardware"))
+    units = {"cpu": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "accelerator": "{}"}
+    return ", ".join(form.format(hardware[key]) for key, form in units.items() if hardware.get(key)) or "not recorded"
+
+
+def _unfinished(runs: Sequence[RunView]) -> list[str]:
+    names = [f"{run.name} ({run.status})" for run in runs if not run.finished]
+    return [f"Not finished, and in no mean with finished runs: {', '.join(names)}."] if names else []
+
+
+def _pairs(tree: Json) -> list[tuple[str, str]]:
+    """Names and values as the page shows them, without what is not set."""
+    return [
+        (_words(key), f"{value:,}" if type(value) is int else str(value))
+        for key, value in flatten(tree).items()
+        if value is not None
+    ]
+
+
+def _words(key: str) -> str:
+    key = key.removesuffix(".name")
+    return {"lr": "learning rate", "memory_gib": "memory, GiB"}.get(key, key.replace("_", " ").replace(".", " "))
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _renderer() -> str:
+    """The scripts that draw the charts: Vega, Vega-Lite and vega-embed.
+
+    To bundle them takes two seconds, so that they are kept in the user's cache, for each version of vl-convert.
+    """
+    import vl_convert
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyhands"
+    kept = cache / f"vega-{vl_convert.__version__}.js"
+    try:
+        return kept.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        bundle: str = vl_convert.javascript_bundle()
+    with suppress(OSError):  # without a cache it is only slower
+        _replace(kept, bundle)
+    return bundle
+
+
+def _replace(out: Path, text: str) -> None:
+    """Write a file at once or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, out)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,196 @@
+"""Pictures of samples and classes: who holds which, what is taken for what, how well each is known.
+
+A cell's darkness is the opacity of one colour, so that nothing is nothing on a light page and on a dark one.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import altair as alt
+
+from manyhands.report import numbers
+from manyhands.report.figure import Figure, to_spec
+from manyhands.report.series import INK, Series
+from manyhands.runs.reading import Json, RunView
+
+HEAT = "#2f6db3"  # legible under white text
+WIDTH = 270  # of a picture in pixels: fits a phone together with its labels
+MOST_CLASSES = 30  # a confusion matrix of more has cells too small to see
+MOST_WRITTEN = 12  # classes across that leave room for numbers in the cells
+MOST_WORKERS = 100  # rows of a partition's picture
+
+
+def partition_figures(series: Sequence[Series]) -> list[Figure]:
+    """One picture, workers × classes, for each different partition among several workers.
+
+    Series that share a partition share its picture; the first seed's stands for all seeds.
+    """
+    shown: dict[str, tuple[RunView, list[str]]] = {}
+    for one in series:
+        run = one.runs[0]
+        if run.partition is not None and len(run.partition["counts"]) > 1:
+            _, labels = shown.setdefault(str(run.partition["counts"]), (run, []))
+            labels.append(one.label)
+    return [_partition_figure(run, labels, f"partition-{number}") for number, (run, labels) in enumerate(shown.values())]
+
+
+def _partition_figure(run: RunView, labels: list[str], key: str) -> Figure:
+    assert run.partition is not None
+    classes, counts = list(map(str, run.partition["classes"])), run.partition["counts"]
+    totals = [sum(row) for row in counts]
+    rows = counts[:MOST_WORKERS]
+    names = [str(worker) for worker in range(len(rows))]
+    title = f"{run.partition.get('partition', 'partition')}, {numbers.count(len(counts), 'worker')}"
+    caption = f"Samples of each class (across) at each worker (down); seed {run.seed}. Used by {', '.join(labels)}."
+    if len(rows) < len(counts):
+        caption += f" The first {MOST_WORKERS} workers are drawn."
+    return Figure(
+        key=key,
+        title=title,
+        caption=caption,
+        alt=f"Heat map of samples: {numbers.count(len(counts), 'worker')} by {len(classes)} classes; "
+        f"the smallest worker has {min(totals):,} samples, the largest {max(totals):,}.",
+        spec=_heat_map(rows, ("worker", names), ("class", classes), tall=max(4, min(24, 960 // len(rows)))),
+        header=("Worker", *classes, "All"),
+        rows=[
+            [str(worker), *(f"{count:,}" for count in row), f"{total:,}"]
+            for worker, (row, total) in enumerate(zip(rows, totals, strict=False))
+        ],
+    )
+
+
+def confusion_figure(run: RunView, key: str) -> list[Figure]:
+    """True class down, predicted class across, shaded by the share of the true class; for 30 classes or fewer."""
+    if run.evaluation is None or len(run.evaluation["classes"]) > MOST_CLASSES:
+        return []
+    classes, confusion = list(map(str, run.evaluation["classes"])), run.evaluation["confusion"]
+    wrong = [
+        (confusion[true][guess], classes[true], classes[guess])
+        for true in range(len(classes))
+        for guess in range(len(classes))
+        if true != guess
+    ]
+    most = max(wrong, default=(0, "", ""))
+    said = f"most often wrong: {most[1]} taken for {most[2]}, {most[0]:,} times" if most[0] else "no mistake"
+    return [
+        Figure(
+            key=f"{key}-confusion",
+            title="Confusion matrix",
+            caption="True class down, predicted class across; darker: a larger share of the true class.",
+            alt=f"Confusion matrix of {len(classes)} classes; {said}.",
+            spec=_heat_map(
+                confusion, ("true", classes), ("predicted", classes), tall=WIDTH // len(classes), by_row=True
+            ),
+            header=("True \\ predicted", *classes),
+            rows=[[name, *(f"{count:,}" for count in row)] for name, row in zip(classes, confusion, strict=True)],
+        )
+    ]
+
+
+def class_figure(run: RunView, key: str) -> list[Figure]:
+    """Accuracy of each class as bars; of very many classes the 30 least accurate."""
+    if run.evaluation is None:
+        return []
+    classes, report = list(map(str, run.evaluation["classes"])), run.evaluation.get("report")
+    accuracies = run.evaluation["per_class_accuracy"]
+    known = [(name, value) for name, value in zip(classes, accuracies, strict=True) if value is not None]
+    drawn, caption = known, "Share of each class's test samples that were classified rightly (recall)."
+    if len(known) > MOST_CLASSES:
+        drawn = sorted(known, key=lambda pair: pair[1])[:MOST_CLASSES]
+        caption += f" Drawn: the {MOST_CLASSES} least accurate of {len(known)}."
+    if not drawn:
+        return []
+    worst, best = min(known, key=lambda pair: pair[1]), max(known, key=lambda pair: pair[1])
+    return [
+        Figure(
+            key=f"{key}-classes",
+            title="Accuracy of each class",
+            caption=caption,
+            alt=f"Bars of accuracy for each class, from {worst[0]} with {numbers.percent(worst[1], 1)} "
+            f"to {best[0]} with {numbers.percent(best[1], 1)}.",
+            spec=_class_bars(drawn),
+            header=("Class", "Accuracy", "Precision", "Recall", "F1", "Samples"),
+            rows=[
+                [name, numbers.percent(accuracy, 1), *_reported(report, name)]
+                for name, accuracy in zip(classes, accuracies, strict=True)
+            ],
+        )
+    ]
+
+
+def _heat_map(
+    counts: Sequence[Sequence[int]],
+    down: tuple[str, list[str]],
+    across: tuple[str, list[str]],
+    *,
+    tall: int,
+    by_row: bool = False,
+) -> Json:
+    """Cells as solid as their count is large, beside the largest of all or (``by_row``) as a share of their row.
+
+    ``down`` and ``across`` are an axis' title and its names; a cell is ``tall`` pixels high.
+    """
+    largest = max((count for row in counts for count in row), default=0) or 1
+    cells = [
+        {"down": name, "across": other, "n": count, "heat": round(count / ((sum(row) or 1) if by_row else largest), 3)}
+        for name, row in zip(down[1], counts, strict=True)
+        for other, count in zip(across[1], row, strict=True)
+        if count
+    ]
+    return {**_heat_chart(down[0], tuple(down[1]), across[0], tuple(across[1]), tall), "datasets": {"cells": cells}}
+
+
+@lru_cache
+def _heat_chart(down: str, rows: tuple[str, ...], across: str, columns: tuple[str, ...], tall: int) -> Json:
+    """The chart without its data: the same for all runs of a task."""
+    turned = -90 if sum(map(len, columns)) > 40 else 0
+    x_axis = alt.Axis(title=across, domain=False, ticks=False, labelAngle=turned, labelLimit=90, labelOverlap=True)
+    y_axis = alt.Axis(title=down, domain=False, ticks=False, labelLimit=90, labelOverlap=True)
+    base = alt.Chart(alt.NamedData("cells")).encode(
+        x=alt.X("across:N", axis=x_axis).scale(domain=columns, paddingInner=0.06),
+        y=alt.Y("down:N", axis=y_axis).scale(domain=rows, paddingInner=0.06),
+    )
+    cells = base.mark_rect(color=HEAT, cornerRadius=2).encode(
+        opacity=alt.Opacity("heat:Q", legend=None).scale(domain=[0, 1], range=[0.06, 1]),
+        tooltip=[
+            alt.Tooltip("down:N", title=down),
+            alt.Tooltip("across:N", title=across),
+            alt.Tooltip("n:Q", title="samples", format=","),
+        ],
+    )
+    layers: list[alt.Chart] = [cells]
+    if len(columns) <= MOST_WRITTEN and tall >= 14:
+        for condition, colour in (("datum.heat <= 0.7", INK), ("datum.heat > 0.7", "white")):
+            written = base.mark_text(fontSize=10, color=colour).encode(text=alt.Text("n:Q", format=","))
+            layers.append(written.transform_filter(condition))
+    return to_spec(alt.layer(*layers).properties(width=WIDTH, height=tall * len(rows)))
+
+
+def _class_bars(known: list[tuple[str, float]]) -> Json:
+    bars = [{"series": name, "value": value, "text": numbers.percent(value, 1)} for name, value in known]
+    return {**_class_chart(tuple(name for name, _ in known)), "datasets": {"bars": bars}}
+
+
+@lru_cache
+def _class_chart(names: tuple[str, ...]) -> Json:
+    x = alt.X("value:Q", title=None, axis=alt.Axis(format=".0%", tickCount=4)).scale(domain=[0, 1])
+    base = alt.Chart(alt.NamedData("bars")).encode(y=names_axis(names), x=x)
+    bars = base.mark_bar(color=HEAT)
+    texts = base.mark_text(align="left", dx=5).encode(text="text:N")
+    padding = {"left": 2, "top": 6, "right": 50, "bottom": 2}
+    return to_spec(alt.layer(bars, texts).properties(width="container", height=22 * len(names), padding=padding))
+
+
+def names_axis(names: Sequence[str]) -> alt.Y:
+    """The names of bars, in this order."""
+    axis = alt.Axis(title=None, domain=False, ticks=False, labelLimit=150, labelOpacity=1)
+    return alt.Y("series:N", sort=list(names), axis=axis)
+
+
+def _reported(report: object, name: str) -> list[str]:
+    """Precision, recall, F1 and support of a class, as far as the classification report has them."""
+    row = report.get(name) if isinstance(report, dict) else None
+    row = row if isinstance(row, dict) else {}
+    known = {key: value for key, value in row.items() if isinstance(value, int | float)}
+    scores = [numbers.percent(known.get(key), 1) for key in ("precision", "recall", "f1")]
+    return [*scores, f"{known['support']:,.0f}" if "support" in known else numbers.NONE]

@@ -1,0 +1,177 @@
+"""Charts of what sharing the work costs and gives: where the time goes, speedup, efficiency."""
+
+from collections.abc import Callable, Sequence
+
+import altair as alt
+
+from manyhands.report import numbers
+from manyhands.report.figure import Figure, to_spec
+from manyhands.report.pictures import names_axis
+from manyhands.report.numbers import Number
+from manyhands.report.series import INK, Series, colours
+from manyhands.report.statistics import Estimate
+from manyhands.report.tables import Row
+from manyhands.runs.reading import Json, TimeShares, time_shares
+
+HEIGHT = 240  # of a line chart's plot, in pixels
+BAR, STEP = 14, 28  # height of a bar, and of a bar with the space around it
+PARTS = {"compute": 1.0, "communication": 0.55, "waiting": 0.25}  # and how solid each is drawn
+
+
+def time_figures(series: Sequence[Series]) -> list[Figure]:
+    """One chart of the shares of compute, exposed communication and waiting; none without any ledger."""
+    known = {one: share for one in series if (share := _mean_shares(one)) is not None}
+    if not known:
+        return []
+    texts = {
+        one: [numbers.percent(getattr(share, part), 1) for part in PARTS] for one, share in known.items()
+    }
+    said = "; ".join(
+        f"{one.label} " + ", ".join(f"{part} {text}" for part, text in zip(PARTS, texts[one], strict=True))
+        for one in known
+    )
+    return [
+        Figure(
+            key="time-shares",
+            title="Where the workers' time goes",
+            caption="Shares of compute + exposed communication + waiting, each summed over the workers.",
+            alt=f"Stacked bars: {said}.",
+            spec=_share_bars(known),
+            header=("Series", "Compute", "Exposed communication", "Waiting"),
+            rows=[[one.label, *texts[one]] for one in known],
+        )
+    ]
+
+
+def _mean_shares(series: Series) -> TimeShares | None:
+    """The mean over the seeds; None where a run has no ledger."""
+    shares = [share for run in series.runs if (share := time_shares(run)) is not None]
+    if len(shares) < len(series.runs):
+        return None
+    return TimeShares(**{part: sum(getattr(share, part) for share in shares) / len(shares) for part in PARTS})
+
+
+def _share_bars(shares: dict[Series, TimeShares]) -> Json:
+    data = [
+        {"series": one.label, "strategy": one.strategy, "part": part, "share": getattr(share, part), "order": order}
+        for one, share in shares.items()
+        for order, part in enumerate(PARTS)
+    ]
+    legend = alt.Legend(title=None, symbolFillColor=INK, symbolType="square")
+    chart = (
+        alt.Chart(alt.NamedData("rows"))
+        .mark_bar(height=BAR)
+        .encode(
+            y=names_axis([one.label for one in shares]),
+            x=alt.X("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5)).scale(domain=[0, 1]),
+            color=_strategy_colour(list(shares)),
+            opacity=alt.Opacity("part:O", sort=list(PARTS), legend=legend).scale(domain=list(PARTS), range=list(PARTS.values())),
+            order="order:Q",
+            tooltip=["series:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
+        )
+    )
+    return to_spec(chart.properties(width="container", height=STEP * len(shares)), rows=data)
+
+
+def speedup_figures(rows: Sequence[Row]) -> list[Figure]:
+    """Speedup as bars; where a series has several numbers of workers, speedup and efficiency as lines over them."""
+    known = [row for row in rows if row.speedup is not None and not row.series.is_baseline]
+    if not known:
+        return []
+    families = {row.series.family for row in known}
+    caption = "T₁ / Tₙ, each on its own clock, at an equal number of epochs. "
+    if len(families) == len(known):
+        caption += "The grey track is the ideal: n for n workers."
+        return [_figure(known, "speedup", "Speedup over one worker", caption, numbers.times, _speedup_bars(known))]
+    lines = _scaling_lines(known, lambda row: row.speedup, lambda n: float(n), "datum.label + '×'")
+    rates = _scaling_lines(known, lambda row: row.efficiency, lambda n: 1.0, "format(datum.value, '.0%')")
+    caption += "The thin line is the ideal: n for n workers."
+    shares = "T₁ / (n · Tₙ), the speedup divided by the number of workers."
+    return [
+        _figure(known, "speedup", "Speedup over one worker", caption, numbers.times, lines),
+        _figure(known, "efficiency", "Efficiency", shares, numbers.percent, rates),
+    ]
+
+
+def _figure(
+    rows: Sequence[Row], key: str, title: str, caption: str, write: Callable[[Number], str], spec: Json
+) -> Figure:
+    return Figure(
+        key=key,
+        title=title,
+        caption=caption,
+        alt=f"{title}: " + "; ".join(f"{row.series.label} {write(getattr(row, key))}" for row in rows) + ".",
+        spec=spec,
+        header=("Series", "Clock", "Workers", "Speedup", "Efficiency"),
+        rows=[
+            [
+                row.series.label,
+                row.series.clock,
+                f"{row.series.workers:,}",
+                numbers.times(row.speedup),
+                numbers.percent(row.efficiency, 1),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _speedup_bars(rows: Sequence[Row]) -> Json:
+    """Bars in a track that is as long as the ideal."""
+    data = [
+        {
+            "series": row.series.label,
+            "strategy": row.series.strategy,
+            "speedup": _mean(row.speedup),
+            "ideal": row.series.workers,
+            "end": max(_mean(row.speedup), row.series.workers),
+            "text": f"{numbers.times(_mean(row.speedup))} of {row.series.workers}",
+        }
+        for row in rows
+    ]
+    x = alt.X("speedup:Q", title=None, axis=alt.Axis(tickCount=5, labelExpr="datum.label + '×'")).scale(nice=False)
+    base = alt.Chart(alt.NamedData("rows")).encode(y=names_axis([row.series.label for row in rows]), x=x)
+    track = base.mark_bar(color=INK, opacity=0.08, height=BAR).encode(x="ideal:Q")
+    bars = base.mark_bar(height=BAR).encode(
+        color=_strategy_colour([row.series for row in rows]), tooltip=["series:N", "text:N"]
+    )
+    texts = base.mark_text(align="left", dx=6).encode(x="end:Q", text="text:N")
+    return to_spec(alt.layer(track, bars, texts).properties(width="container", height=STEP * len(rows)), rows=data)
+
+
+def _scaling_lines(
+    rows: Sequence[Row],
+    quantity: Callable[[Row], Estimate | None],
+    ideal: Callable[[int], float],
+    label: str,
+) -> Json:
+    """One line for each family of series against the number of workers, and the ideal; doubled workers, one step."""
+    data = [{"family": row.series.family, "x": row.series.workers, "y": _mean(quantity(row))} for row in rows]
+    families = {row.series.family: row.series for row in rows}
+    colour_of = colours(list(families.values()))
+    counts = sorted({row.series.workers for row in rows})
+    colour = alt.Color("family:N", legend=alt.Legend(title=None, columns=3, symbolType="circle"))
+    colour = colour.scale(domain=list(families), range=[colour_of[one.strategy] for one in families.values()])
+    base = alt.Chart(alt.NamedData("rows")).encode(
+        x=alt.X("x:Q", title="workers", axis=alt.Axis(values=counts, grid=False)).scale(type="log", base=2),
+        y=alt.Y("y:Q", title=None, axis=alt.Axis(labelExpr=label, tickCount=5)),
+    )
+    lines = base.mark_line().encode(color=colour)
+    dots = base.mark_point(filled=True, size=50, opacity=1).encode(
+        color=colour,
+        tooltip=["family:N", alt.Tooltip("x:Q", title="workers"), alt.Tooltip("y:Q", title="value", format=".3~g")],
+    )
+    best = base.mark_line(color=INK, opacity=0.5, strokeWidth=1).properties(
+        data=alt.NamedData("ideal")
+    )
+    whole = alt.layer(best, lines, dots).properties(width="container", height=HEIGHT)
+    return to_spec(whole, rows=data, ideal=[{"x": n, "y": ideal(n)} for n in counts])
+
+
+def _strategy_colour(series: Sequence[Series]) -> alt.Color:
+    colour_of = colours(series)
+    return alt.Color("strategy:N", legend=None).scale(domain=list(colour_of), range=list(colour_of.values()))
+
+
+def _mean(value: Estimate | None) -> float:
+    return 0.0 if value is None else value.mean

@@ -1,0 +1,161 @@
+"""Runs that differ in nothing but their seed belong together: a *series* is one row of the table, one line of a chart.
+
+Every strategy has one colour, everywhere and always; the baseline is drawn in the colour of the text.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from manyhands.report.statistics import Estimate, estimate
+from manyhands.runs.reading import BASELINE, Json, RunView, find_baseline
+
+INK = "currentColor"
+# Each has a contrast of 3:1 or more on white and on the dark page, and all differ for normal, protan, deutan and
+# tritan sight (least distance 0.10 in OKLab, sight after Machado et al. 2009).
+COLOURS = ("#3295f6", "#935415", "#2e7e70", "#ef5cb1", "#7f51c1", "#9b980b")
+_STRATEGIES = ("all-reduce", "parameter-server", "gossip", "local-sgd", "fedavg")
+_NOT_FACTORS = ("seed", "name", "out", "data_dir")
+_IN_COLUMNS = ("clock", "cluster.", "workers", "strategy.")
+_WRITTEN = {
+    "workers": "{} workers",
+    "epochs": "{} epochs",
+    "rounds": "{} rounds",
+    "batch_size": "batch {}",
+    "lr": "lr {}",
+    "task": "{}",
+    "partition": "{}",
+    "precision": "{}",
+    "clock": "{}",
+    "strategy.name": "{}",
+    "strategy.topology": "{}",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # each is itself: a key for what belongs to it
+class Series:
+    """One row of the table: runs alike in all but the seed, one for each seed.
+
+    ``runs`` are the finished ones, or where there is none the unfinished; ``baselines`` stand beside them, None where
+    a run has no ``single`` run on its clock.
+    """
+
+    label: str  # unique among the series, e.g. "gossip · ring · simulated"
+    name: str  # the same without the clock
+    family: str  # the label without the number of workers: one line of a scaling chart
+    details: tuple[str, ...]  # what else differs between any of the series, e.g. ("dirichlet:0.3", "batch 32")
+    runs: tuple[RunView, ...]
+    baselines: tuple[RunView | None, ...]
+    variation: int  # its place among the series of the same strategy
+
+    @property
+    def strategy(self) -> str:
+        return self.runs[0].strategy
+
+    @property
+    def clock(self) -> str:
+        return self.runs[0].clock
+
+    @property
+    def workers(self) -> int:
+        return self.runs[0].workers
+
+    @property
+    def finished(self) -> bool:
+        return all(run.finished for run in self.runs)
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.strategy == BASELINE
+
+    def estimate(self, quantity: Callable[[RunView], float | None]) -> Estimate | None:
+        """Mean and interval of a quantity over the seeds; None where any of the runs lacks it."""
+        values = [quantity(run) for run in self.runs]
+        return None if None in values else estimate(values)
+
+    def against_baseline(self, quantity: Callable[[RunView, RunView], float | None]) -> Estimate | None:
+        """As `estimate`, of a quantity that compares each run with its baseline."""
+        pairs = zip(self.runs, self.baselines, strict=True)
+        values = [None if baseline is None else quantity(run, baseline) for run, baseline in pairs]
+        return None if None in values else estimate(values)
+
+
+def collect_series(runs: Sequence[RunView]) -> list[Series]:
+    """Group runs into series, in the order of their first runs; the baseline first."""
+    groups: dict[str, list[RunView]] = defaultdict(list)
+    for run in runs:
+        groups[json.dumps([run.clock, _factors(run)], sort_keys=True)].append(run)
+    ordered = sorted(groups.values(), key=lambda group: group[0].strategy != BASELINE)
+    written = [_written(group[0]) for group in ordered]
+    seen: dict[str, int] = defaultdict(int)
+    result = []
+    for own, group in zip(written, ordered, strict=True):
+        chosen = _one_per_seed(group)
+        strategy = group[0].strategy
+        apart = _differing(own, [other for other in written if other["strategy.name"] == strategy])
+        clock = [apart.pop("clock")] if "clock" in apart else []
+        details = _differing(own, written)
+        result.append(
+            Series(
+                label=" · ".join([strategy, *apart.values(), *clock]),
+                name=" · ".join([strategy, *apart.values()]),
+                family=" · ".join([strategy, *(apart[key] for key in apart if key != "workers"), *clock]),
+                details=tuple(
+                    text for key, text in details.items() if key not in apart and not key.startswith(_IN_COLUMNS)
+                ),
+                runs=chosen,
+                baselines=tuple(find_baseline(run, runs) for run in chosen),
+                variation=seen[strategy],
+            )
+        )
+        seen[strategy] += 1
+    return result
+
+
+def colours(series: Sequence[Series]) -> dict[str, str]:
+    """The colour of each strategy: its own, or for a strategy without one the next that is left."""
+    names = dict.fromkeys(one.strategy for one in series)
+    known = {BASELINE: INK, **dict(zip(_STRATEGIES, COLOURS, strict=False))}
+    spare = [colour for colour in COLOURS if colour not in {known.get(name) for name in names}] or list(COLOURS)
+    others = [name for name in names if name not in known]
+    return {name: known.get(name) or spare[others.index(name) % len(spare)] for name in names}
+
+
+def _one_per_seed(group: list[RunView]) -> tuple[RunView, ...]:
+    """The latest run of each seed: the same seed again is no new sample, and must not narrow the interval."""
+    usable = [run for run in group if run.finished] or group
+    latest = sorted(usable, key=lambda run: str(run.record.get("created", "")))
+    return tuple(sorted({run.seed: run for run in latest}.values(), key=lambda run: run.seed))
+
+
+def _factors(run: RunView) -> Json:
+    return {key: value for key, value in run.specification.items() if key not in _NOT_FACTORS}
+
+
+def _written(run: RunView) -> dict[str, str]:
+    """Every factor of a run as it is written in a label: ``{"workers": "8 workers", "strategy.topology": "ring"}``."""
+    flat = flatten({**_factors(run), "clock": run.clock})
+    return {
+        key: _WRITTEN[key].format(value) if key in _WRITTEN else f"{key.rpartition('.')[2]} {value}"
+        for key, value in flat.items()
+    }
+
+
+def _differing(own: dict[str, str], others: list[dict[str, str]]) -> dict[str, str]:
+    """The factors of `own` in which any of the others is unlike it; a cluster's options go without saying."""
+    differ = {key: text for key, text in own.items() if any(other.get(key) != text for other in others)}
+    if "clock" in differ:
+        differ = {key: text for key, text in differ.items() if not key.startswith("cluster.")}
+    return differ
+
+
+def flatten(tree: Json, prefix: str = "") -> Json:
+    """Nested mappings as one, the keys joined by points: ``{"strategy.name": "gossip"}``."""
+    flat: Json = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,136 @@
+"""What a run leaves on disk, written so that a reader never sees half a file and a crash never loses a whole one."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from manyhands.errors import RunError, UserError
+
+FORMAT = 1
+"""of run folders; a reader refuses newer ones"""
+
+
+class RunFolder:
+    """The files of one run.
+
+    JSON files are replaced atomically; ``history.jsonl`` grows by whole lines; a checkpoint is a folder that takes
+    the place of the one before only when it is complete.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Make a new folder; raises UserError if it holds something already or cannot be written."""
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UserError(f"{path} is not empty: give --out a new folder, or go on with --resume {path}")
+        return cls(path)
+
+    def write_json(self, name: str, data: Any) -> None:
+        self.write_bytes(name, (json.dumps(data, indent=1) + "\n").encode())
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Replace a file atomically."""
+        target = self.path / name
+        with disk_errors(self.path):
+            scratch = target.with_name(f".{target.name}.new")
+            with scratch.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(target)
+
+    def read_json(self, name: str) -> Any:
+        """Raises UserError if the file is missing or damaged."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing: {self.path} is not a run's folder, or not a whole one") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}): restore it or run again") from None
+
+    def read_run(self) -> dict[str, Any]:
+        """``run.json``; raises UserError if it is missing, damaged or of a newer format."""
+        data = self.read_json("run.json")
+        if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+            raise UserError(f"{self.path / 'run.json'} is damaged (no format number): restore it or run again")
+        if data["format"] > FORMAT:
+            raise UserError(
+                f"{self.path} has format {data['format']}, but this version reads formats up to {FORMAT}: "
+                "use a newer manyhands"
+            )
+        return data
+
+    def update_run(self, **changes: Any) -> None:
+        self.write_json("run.json", self.read_run() | changes)
+
+    def append_history(self, row: dict[str, Any]) -> None:
+        with disk_errors(self.path), (self.path / "history.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """All whole rows so far."""
+        path = self.path / "history.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    def cut_history(self, rows: int) -> None:
+        """Keep the first ``rows`` rows: those that the checkpoint to resume from has seen."""
+        kept = self.read_history()[:rows]
+        self.write_bytes("history.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def write_checkpoint(self, data: dict[str, Any], tensors: bytes) -> None:
+        """Replace the checkpoint by a new one: ``state.json`` and ``tensors.safetensors``."""
+        name = f"{data['completed']:06d}"
+        folder = self.path / "checkpoints"
+        with disk_errors(self.path):
+            scratch = folder / f".{name}.new"
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(parents=True)
+            RunFolder(scratch).write_bytes("tensors.safetensors", tensors)
+            RunFolder(scratch).write_json("state.json", data)
+            shutil.rmtree(folder / name, ignore_errors=True)
+            scratch.replace(folder / name)
+            for other in folder.iterdir():
+                if other.name != name:
+                    shutil.rmtree(other)
+
+    def read_checkpoint(self) -> tuple[dict[str, Any], bytes]:
+        """The newest checkpoint; raises UserError if there is none or it is damaged."""
+        folder = self.path / "checkpoints"
+        names = sorted(p.name for p in folder.glob("[0-9]*")) if folder.is_dir() else []
+        if not names:
+            raise UserError(f"{self.path} has no checkpoint to resume from: run it again")
+        newest = RunFolder(folder / names[-1])
+        try:
+            return newest.read_json("state.json"), (newest.path / "tensors.safetensors").read_bytes()
+        except OSError as error:
+            raise UserError(f"{newest.path} is damaged ({error}): run again") from None
+
+
+def new_run_path(parent: Path, name: str) -> Path:
+    """A path below ``parent`` that does not exist: the time, the run's name and, if need be, a number."""
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+    candidates = (parent / (stem if number == 0 else f"{stem}-{number + 1}") for number in range(10_000))
+    return next(path for path in candidates if not path.exists())
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into one line for the user."""
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(f"cannot write to {path} ({error.strerror}): give --out a folder that can be written") from None
+    except OSError as error:
+        raise RunError(f"cannot write to {path} ({error.strerror}): make room or give --out another folder") from None

@@ -1,0 +1,38 @@
+"""What each node spent: seconds by kind, bytes and messages by direction."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass
+class Ledger:
+    """One node's account. Times are integer nanoseconds on the cluster's clock; bytes are algorithmic ones.
+
+    ``exposed`` is the time that a node stood still for its own communication, ``hidden`` the communication that
+    went on behind its computation, ``waiting`` the time that it stood still because others were not ready.
+    """
+
+    compute: int = 0
+    exposed: int = 0
+    hidden: int = 0
+    waiting: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    messages_sent: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in ``ledger.json``: seconds by kind, then counts."""
+        return {
+            "seconds": {
+                "compute": self.compute / 1e9,
+                "exposed_communication": self.exposed / 1e9,
+                "hidden_communication": self.hidden / 1e9,
+                "waiting": self.waiting / 1e9,
+            },
+            "bytes_sent": self.bytes_sent,
+            "bytes_received": self.bytes_received,
+            "messages_sent": self.messages_sent,
+        }
+
+    def state(self) -> dict[str, int]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,384 @@
+"""Reading run and study folders back, for tables, charts and reports: read-only, and without torch.
+
+A run may be under way, stopped or damaged while it is read. What can be read is given, what is missing or damaged is
+named in ``problems``, and only a ``run.json`` that cannot be used raises UserError.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from manyhands.errors import UserError
+
+FORMAT = 1
+BASELINE = "single"
+PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting")
+_QUANTITIES = ("seconds", "epoch", "samples", "train_loss", "test_loss", "test_accuracy", "consensus", "bytes")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """One run folder as it is on disk now.
+
+    ``record`` is run.json; ``history`` has a row per evaluation with every quantity present and None where it is not
+    a finite number; ``ledger``, ``partition`` and ``evaluation`` are None where their file is missing or damaged;
+    ``problems`` says in plain words what is missing or damaged.
+    """
+
+    folder: Path
+    record: Json
+    history: list[Json]
+    ledger: Json | None
+    partition: Json | None
+    evaluation: Json | None
+    problems: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunView":
+        """Read a run folder; raises UserError where run.json is missing, damaged or of a newer format."""
+        folder = Path(folder)
+        record = _read_record(folder / "run.json", "run", ("specification",))
+        _check_record(folder / "run.json", record)
+        problems: list[str] = []
+        return cls(
+            folder=folder,
+            record=record,
+            history=_read_history(folder / "history.jsonl", problems),
+            ledger=_read_part(folder / "ledger.json", _check_ledger, problems),
+            partition=_read_part(folder / "partition.json", _check_partition, problems),
+            evaluation=_read_part(folder / "evaluation.json", _check_evaluation, problems),
+            problems=tuple(problems),
+        )
+
+    @property
+    def name(self) -> str:
+        return str(self.record.get("name") or self.folder.name)
+
+    @property
+    def status(self) -> str:
+        """running, finished, stopped or failed."""
+        return str(self.record.get("status", "unknown"))
+
+    @property
+    def finished(self) -> bool:
+        return self.status == "finished"
+
+    @property
+    def specification(self) -> Json:
+        return dict(self.record["specification"])
+
+    @property
+    def nodes(self) -> list[Json]:
+        """``{"rank", "role", "samples"}`` of every node."""
+        return [node for node in self.record.get("nodes") or [] if isinstance(node, dict)]
+
+    @property
+    def strategy(self) -> str:
+        return str(self.specification["strategy"]["name"])
+
+    @property
+    def workers(self) -> int:
+        return int(self.specification["workers"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.specification.get("seed") or 0)
+
+    @property
+    def clock(self) -> str:
+        """What ``seconds`` are measured by: ``simulated`` or ``real``."""
+        if self.ledger is not None:
+            return str(self.ledger["clock"])
+        return "simulated" if self.specification["cluster"]["name"] == "simulated" else "real"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyView:
+    """One study folder: ``record`` is study.json; ``folders`` are its runs' folders, in its order."""
+
+    folder: Path
+    record: Json
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "StudyView":
+        """Read a study folder; raises UserError where study.json is missing, damaged or of a newer format."""
+        folder = Path(folder)
+        record = _read_record(folder / "study.json", "study", ("runs",))
+        runs = record["runs"]
+        if not isinstance(runs, list) or not all(isinstance(run, str) and _is_below(run) for run in runs):
+            raise UserError(f"{folder / 'study.json'} is damaged: its 'runs' must list folders below it")
+        return cls(folder=folder, record=record, folders=tuple(folder / run for run in runs))
+
+    @property
+    def name(self) -> str:
+        return str(self.record.get("name") or self.folder.name)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """What differs on purpose between the runs, e.g. ``("strategy", "workers")``."""
+        return tuple(map(str, self.record.get("factors") or ()))
+
+
+def find_runs(path: Path) -> list[Path]:
+    """The run folders at ``path``: itself, the runs of a study in the study's order, or else all below it, sorted.
+
+    Raises UserError where there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder: name a run's or a study's folder")
+    if (path / "run.json").exists():
+        return [path]
+    if (path / "study.json").exists():
+        runs = list(StudyView.read(path).folders)
+    else:
+        runs = sorted(record.parent for record in path.rglob("run.json"))
+    if not runs:
+        raise UserError(f"no run in {path}: a run's folder holds run.json, a study's folder holds study.json")
+    return runs
+
+
+# --- quantities of one run ---------------------------------------------------------------------------------------
+
+
+def final(run: RunView, quantity: str) -> float | None:
+    """The last evaluation's value, e.g. of ``test_accuracy``, never the best one: the test set selects nothing.
+
+    None where there is no evaluation or the value is not a finite number.
+    """
+    return run.history[-1][quantity] if run.history else None
+
+
+def seconds(run: RunView) -> float | None:
+    """Seconds on the cluster's clock up to the last evaluation; the ledger's total where there is no history."""
+    if run.history:
+        return final(run, "seconds")
+    return None if run.ledger is None else float(run.ledger["seconds"])
+
+
+def seconds_at_epoch(run: RunView, epoch: float) -> float | None:
+    """Seconds on the cluster's clock at which ``epoch`` was done, linear between the evaluations around it.
+
+    None where the run did not come that far.
+    """
+    rows = [row for row in run.history if row["epoch"] is not None and row["seconds"] is not None]
+    before: Json | None = None
+    for row in rows:
+        if row["epoch"] >= epoch:
+            if before is None:
+                return float(row["seconds"])
+            part = (epoch - before["epoch"]) / (row["epoch"] - before["epoch"])
+            return float(before["seconds"] + part * (row["seconds"] - before["seconds"]))
+        before = row
+    return None
+
+
+def seconds_to_accuracy(run: RunView, target: float) -> float | None:
+    """Seconds on the cluster's clock of the first evaluation with ``test_accuracy >= target``; None if never."""
+    reached = (row["seconds"] for row in run.history if (row["test_accuracy"] or 0.0) >= target)
+    return next(reached, None)
+
+
+def bytes_per_worker(run: RunView) -> float | None:
+    """Mean of ``bytes_sent`` over the workers; a server's own bytes are not in it. None without a ledger."""
+    workers = _worker_accounts(run)
+    return sum(node["bytes_sent"] for node in workers) / len(workers) if workers else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeShares:
+    """How the workers' time divides; the three add up to one."""
+
+    compute: float
+    communication: float
+    waiting: float
+
+    @property
+    def in_communication(self) -> float:
+        """(exposed communication + waiting) / (compute + exposed communication + waiting)."""
+        return self.communication + self.waiting
+
+
+def time_shares(run: RunView) -> TimeShares | None:
+    """Seconds of compute, exposed communication and waiting, each summed over the workers, over the sum of all three.
+
+    Hidden communication runs beside compute and so is in no share. None without a ledger or without any time in it.
+    """
+    sums = {
+        part: sum(float(node["seconds"][part]) for node in _worker_accounts(run))
+        for part in ("compute", "exposed_communication", "waiting")
+    }
+    total = sum(sums.values())
+    if total <= 0:
+        return None
+    return TimeShares(
+        compute=sums["compute"] / total,
+        communication=sums["exposed_communication"] / total,
+        waiting=sums["waiting"] / total,
+    )
+
+
+def speedup(run: RunView, baseline: RunView) -> float | None:
+    """T₁ / Tₙ at an equal number of epochs: the most that both runs have done, on the one clock they share.
+
+    T₁ is the baseline's time, Tₙ this run's (`seconds_at_epoch`). None where the clocks differ or no time has passed.
+    """
+    epochs = [final(run, "epoch"), final(baseline, "epoch")]
+    if run.clock != baseline.clock or any(epoch is None for epoch in epochs):
+        return None
+    common = min(epoch for epoch in epochs if epoch is not None)
+    single, many = seconds_at_epoch(baseline, common), seconds_at_epoch(run, common)
+    return single / many if single and many else None
+
+
+def efficiency(run: RunView, baseline: RunView) -> float | None:
+    """T₁ / (n · Tₙ) for n workers, as `speedup` (strong scaling: the same work, divided)."""
+    value = speedup(run, baseline)
+    return None if value is None else value / run.workers
+
+
+def find_baseline(run: RunView, runs: Iterable[RunView]) -> RunView | None:
+    """The ``single`` run that `run` is measured against: same task, same clock, and for real time the same hardware.
+
+    Of several, the one that also agrees in cluster, batch size, precision and seed, in this order of importance.
+    """
+
+    def comparable(other: RunView) -> bool:
+        return (
+            other.strategy == BASELINE
+            and other.finished
+            and other.clock == run.clock
+            and other.specification.get("task") == run.specification.get("task")
+            and (run.clock == "simulated" or other.record.get("hardware") == run.record.get("hardware"))
+        )
+
+    def agreement(other: RunView) -> tuple[bool, ...]:
+        keys = ("cluster", "batch_size", "precision", "seed")
+        return tuple(other.specification.get(key) == run.specification.get(key) for key in keys)
+
+    return max(filter(comparable, runs), key=agreement, default=None)
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def _read_record(file: Path, kind: str, needed: Sequence[str]) -> Json:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file} is missing: a {kind}'s folder holds {file.name}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{file} is damaged: it must hold one JSON object") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{file} is damaged: it must hold one JSON object")
+    format_ = record.get("format")
+    if not isinstance(format_, int) or isinstance(format_, bool) or format_ < 1:
+        raise UserError(f"{file} is damaged: its 'format' must be {FORMAT}, not {format_!r}")
+    if format_ > FORMAT:
+        raise UserError(f"{file} has format {format_}, this manyhands reads up to {FORMAT}: update manyhands to read it")
+    for key in needed:
+        if key not in record:
+            raise UserError(f"{file} is damaged: it must have '{key}'")
+    return record
+
+
+def _check_record(file: Path, record: Json) -> None:
+    try:
+        specification = record["specification"]
+        str(specification["task"]), str(specification["strategy"]["name"]), str(specification["cluster"]["name"])
+        if int(specification["workers"]) < 1:
+            raise ValueError
+        int(specification.get("seed") or 0)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise UserError(
+            f"{file} is damaged: its 'specification' must name task, strategy, cluster and one worker or more"
+        ) from None
+
+
+def _read_history(file: Path, problems: list[str]) -> list[Json]:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        problems.append(f"{file.name} is missing or cannot be read")
+        return []
+    lines.pop()  # after the last newline: nothing, or a row that is still being written
+    rows, damaged = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            rows.append({**row, **{key: _finite(row.get(key)) for key in _QUANTITIES}})
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            damaged.append(number)
+    if damaged:
+        problems.append(f"{file.name}: line {', '.join(map(str, damaged))} is damaged and left out")
+    if not rows:
+        problems.append(f"{file.name} has no evaluation yet")
+    return rows
+
+
+def _read_part(file: Path, check: Callable[[Json], None], problems: list[str]) -> Json | None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        check(content)
+    except FileNotFoundError:
+        problems.append(f"{file.name} is missing")
+    except OSError:
+        problems.append(f"{file.name} cannot be read")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        problems.append(f"{file.name} is damaged and left out")
+    else:
+        return dict(content)
+    return None
+
+
+def _check_ledger(ledger: Json) -> None:
+    if ledger["clock"] not in ("simulated", "real"):
+        raise ValueError("clock")
+    _need_number(ledger["seconds"])
+    for node in ledger["nodes"]:
+        str(node["role"])
+        _need_number(node["rank"], node["bytes_sent"], *(node["seconds"][part] for part in PARTS_OF_TIME))
+
+
+def _check_partition(partition: Json) -> None:
+    _need_table(partition["counts"], len(partition["counts"]), len(partition["classes"]))
+
+
+def _check_evaluation(evaluation: Json) -> None:
+    classes = len(evaluation["classes"])
+    _need_number(evaluation["accuracy"])
+    _need_table([evaluation["per_class_accuracy"]], 1, classes, none_too=True)
+    _need_table(evaluation["confusion"], classes, classes)
+
+
+def _need_number(*values: Any) -> None:
+    if any(_finite(value) is None for value in values):
+        raise ValueError("not a finite number")
+
+
+def _need_table(rows: Any, height: int, width: int, none_too: bool = False) -> None:
+    if len(rows) != height or any(len(row) != width for row in rows):
+        raise ValueError("shape")
+    _need_number(*(value for row in rows for value in row if not (none_too and value is None)))
+
+
+def _finite(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if known else None
+
+
+def _is_below(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts
+
+
+def _worker_accounts(run: RunView) -> list[Json]:
+    return [node for node in run.ledger["nodes"] if node["role"] == "worker"] if run.ledger is not None else []

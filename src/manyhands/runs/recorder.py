@@ -1,0 +1,144 @@
+"""Writes down a run while it goes on: a row and a checkpoint at each evaluation, the results at the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from manyhands.errors import UserError
+from manyhands.runs.folder import RunFolder
+from manyhands.runs.ledger import Ledger
+from manyhands.runs.specification import Specification
+from manyhands.training.evaluation import Evaluation
+
+Row = dict[str, Any]
+Observer = Callable[[Row], None]
+"""is told each new row of the history"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """All that is needed to go on: for each node its numbers and its vectors, and the cluster's own numbers."""
+
+    completed: int
+    rows: int
+    """of the history, that were written before"""
+    cluster: dict[str, Any]
+    nodes: dict[int, dict[str, Any]]
+    tensors: dict[str, Tensor]
+    """named RANK/NAME"""
+
+    def tensors_of(self, rank: int) -> dict[str, Tensor]:
+        prefix = f"{rank}/"
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+    def save(self, folder: RunFolder) -> None:
+        data = {
+            "completed": self.completed,
+            "rows": self.rows,
+            "cluster": self.cluster,
+            "nodes": {str(rank): numbers for rank, numbers in self.nodes.items()},
+        }
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in self.tensors.items()}
+        folder.write_checkpoint(data, save(tensors))
+
+    @classmethod
+    def load(cls, folder: RunFolder) -> "Checkpoint":
+        """Raises UserError if there is none or it is damaged."""
+        data, tensors = folder.read_checkpoint()
+        try:
+            return cls(
+                completed=data["completed"],
+                rows=data["rows"],
+                cluster=data["cluster"],
+                nodes={int(rank): numbers for rank, numbers in data["nodes"].items()},
+                tensors=load(tensors),
+            )
+        except (KeyError, ValueError, TypeError, SafetensorError) as error:
+            raise UserError(f"the checkpoint of {folder.path} is damaged ({error}): run again") from None
+
+
+@dataclass(eq=False)
+class Recorder:
+    """The writing side of one run; ``rows`` counts the history so far."""
+
+    folder: RunFolder
+    training_samples: int
+    total: int
+    evaluate_every: int
+    unit: str
+    observer: Observer | None = None
+    rows: int = 0
+
+    @classmethod
+    def of(
+        cls, specification: Specification, training_samples: int, folder: RunFolder, observer: Observer | None
+    ) -> "Recorder":
+        return cls(
+            folder=folder,
+            training_samples=training_samples,
+            total=specification.total,
+            evaluate_every=specification.evaluate_every,
+            unit=specification.strategy.unit,
+            observer=observer,
+        )
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Forget the rows that were written after the checkpoint."""
+        self.folder.cut_history(checkpoint.rows)
+        self.rows = checkpoint.rows
+
+    def due(self, completed: int) -> bool:
+        """Whether an evaluation follows after so many epochs or rounds."""
+        return completed % self.evaluate_every == 0 or completed == self.total
+
+    def record(
+        self,
+        completed: int,
+        evaluation: Evaluation,
+        *,
+        seconds: float,
+        samples: int,
+        train_loss: float | None,
+        consensus: float,
+        bytes_sent: int,
+    ) -> None:
+        """Append a row to the history."""
+        row: Row = {
+            "seconds": seconds,
+            "epoch": samples / self.training_samples,
+            "round": completed if self.unit == "round" else None,
+            "completed": completed,
+            "samples": samples,
+            "train_loss": train_loss,
+            "test_loss": evaluation.loss,
+            "test_accuracy": evaluation.accuracy,
+            "consensus": consensus,
+            "bytes": bytes_sent,
+        }
+        self.folder.append_history(row)
+        self.rows += 1
+        if self.observer:
+            self.observer(row)
+
+    def finish(
+        self,
+        evaluation: Evaluation,
+        model: Mapping[str, Tensor],
+        *,
+        clock: str,
+        seconds: float,
+        ledgers: Mapping[int, Ledger],
+        workers: int,
+    ) -> None:
+        """Write the results: evaluation, weights and ledger."""
+        self.folder.write_json("evaluation.json", evaluation.to_json())
+        self.folder.write_bytes("model.safetensors", save(dict(model)))
+        nodes = [
+            {"rank": rank, "role": "worker" if rank < workers else "server"} | ledger.to_json()
+            for rank, ledger in ledgers.items()
+        ]
+        self.folder.write_json("ledger.json", {"clock": clock, "seconds": seconds, "nodes": nodes})

@@ -1,0 +1,73 @@
+"""Tasks by name: ``DATASET/MODEL[:OPTIONS]``, e.g. ``mnist/cnn``, ``cifar10/resnet18:norm=group,width=32``.
+
+Names are listed and taken apart without torch.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manyhands.errors import UserError
+from manyhands.tasks.datasets.catalogue import CARDS
+from manyhands.tasks.models import MODEL_NAMES
+
+if TYPE_CHECKING:
+    from manyhands.tasks.task import Task
+
+
+def task_names() -> list[str]:
+    """Every data set with every model, without the models' options."""
+    return [f"{dataset}/{model}" for dataset in CARDS for model in MODEL_NAMES]
+
+
+def parse_name(name: str) -> tuple[str, str, dict[str, str]]:
+    """Data set, model and the model's options in ``name``; raises UserError listing what there is."""
+    left, _, rest = name.partition(":")
+    dataset, _, model = left.partition("/")
+    if dataset not in CARDS or model not in MODEL_NAMES:
+        raise UserError(
+            f"unknown task '{name}': write DATASET/MODEL with a data set out of {', '.join(CARDS)} "
+            f"and a model out of {', '.join(MODEL_NAMES)}"
+        )
+    options: dict[str, str] = {}
+    for part in rest.split(",") if rest else ():
+        option, equals, value = part.partition("=")
+        if not equals or option in options:
+            raise UserError(f"task '{name}': write each option once, as OPTION=VALUE, not '{part}'")
+        options[option] = value
+    return dataset, model, options
+
+
+def load_task(
+    name: str, data_dir: Path | None = None, augment: bool = False, *, progress: bool = True
+) -> Task:
+    """The task of that name with its data in memory, fetched first where they are missing.
+
+    `augment` adds the data set's usual crops and flips of training images; `progress` shows a download's.
+    Raises UserError for a name, a model's option or data that are not as they should be.
+    """
+    dataset, model, options = parse_name(name)
+    import torch
+
+    from manyhands.tasks.augmentation import Augmentation
+    from manyhands.tasks.datasets.registry import load
+    from manyhands.tasks.models import build
+    from manyhands.tasks.task import Samples, Task
+
+    card = CARDS[dataset]
+    make = partial(build, model, card.input_shape, len(card.classes), **options)
+    with torch.device("meta"):
+        make()  # a wrong option is told before anything is fetched; takes no memory and no random numbers
+    train, test = load(dataset, data_dir, progress)
+    return Task(
+        name=name,
+        model=make,
+        train=Samples(torch.from_numpy(train.images), torch.from_numpy(train.labels)),
+        test=Samples(torch.from_numpy(test.images), torch.from_numpy(test.labels)),
+        classes=card.classes,
+        mean=card.mean,
+        std=card.std,
+        augmentation=Augmentation(padding=card.crop_padding, flip=card.flip) if augment else None,
+    )

@@ -1,0 +1,24 @@
+"""Tests that need the real data sets are skipped, with the reason, where those are absent."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from manyhands.tasks.datasets.catalogue import CARDS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``@pytest.mark.real_data("mnist")`` needs that data set, ``@pytest.mark.real_data`` all of them."""
+    for item in items:
+        if marker := item.get_closest_marker("real_data"):
+            missing = [name for name in marker.args or CARDS if not _present(name)]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"MANYHANDS_DATA does not hold {', '.join(missing)}"))
+
+
+def _present(name: str) -> bool:
+    card, folder = CARDS[name], os.environ.get("MANYHANDS_DATA")
+    return card.embedded or (
+        folder is not None and all((Path(folder) / file.path).is_file() for file in card.files)
+    )

@@ -1,0 +1,221 @@
+"""Run and study folders as a training would leave them, made of formulas: nothing is trained."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DIGITS = tuple("0123456789")
+# final accuracy, epochs to come within 1/e of it, seconds an epoch on 8 workers, bytes sent in an epoch by a worker,
+# shares of time: compute, exposed communication, hidden communication, waiting
+CHARACTER: dict[str, tuple[float, float, float, float, tuple[float, float, float, float]]] = {
+    "single": (0.975, 0.9, 4.0, 0.0, (1.0, 0.0, 0.0, 0.0)),
+    "all-reduce": (0.974, 1.0, 0.72, 5.1e6, (0.70, 0.18, 0.2, 0.12)),
+    "parameter-server": (0.966, 1.3, 1.60, 5.8e6, (0.30, 0.28, 0.0, 0.42)),
+    "gossip": (0.941, 1.8, 0.65, 1.16e7, (0.76, 0.16, 0.0, 0.08)),
+    "local-sgd": (0.952, 1.5, 0.55, 4.9e5, (0.90, 0.06, 0.0, 0.04)),
+    "fedavg": (0.913, 2.4, 0.58, 2.5e5, (0.82, 0.05, 0.0, 0.13)),
+}
+OPTIONS: dict[str, dict[str, Any]] = {"gossip": {"topology": "ring"}, "fedavg": {"cohort": 4, "local_epochs": 1}}
+
+
+def write_run(
+    folder: Path,
+    strategy: str = "all-reduce",
+    *,
+    seed: int = 0,
+    workers: int = 8,
+    clock: str = "simulated",
+    epochs: int = 10,
+    name: str | None = None,
+    status: str = "finished",
+    classes: tuple[str, ...] = DIGITS,
+    task: str = "mnist-mini/lenet5",
+    options: dict[str, Any] | None = None,
+    **specification: Any,
+) -> Path:
+    """A whole run folder. One that is ``running`` has done half of its epochs and has no ledger or evaluation."""
+    rng = np.random.default_rng([seed, workers, sum(map(ord, strategy))])
+    workers = 1 if strategy == "single" else workers
+    last, pace, seconds, traffic, shares = CHARACTER.get(strategy, CHARACTER["gossip"])
+    last += float(rng.normal(0, 0.004))
+    seconds *= 1.0 if strategy == "single" else (8 / workers) ** 0.9
+    seconds *= 1.3 if clock == "real" else 1.0
+    folder.mkdir(parents=True)
+    nodes = [{"rank": rank, "role": "worker", "samples": 6000 // workers} for rank in range(workers)]
+    if strategy == "parameter-server":
+        nodes.append({"rank": workers, "role": "server", "samples": 0})
+    write_json(
+        folder / "run.json",
+        {
+            "format": 1,
+            "name": name or folder.name,
+            "status": status,
+            "error": "loss is not a number at step 412" if status == "failed" else None,
+            "created": f"2026-03-14T09:{seed:02}:00+00:00",
+            "command": f"manyhands train --task {task} --strategy {strategy} --workers {workers} --seed {seed}",
+            "specification": {
+                "task": task,
+                "strategy": {"name": strategy, **(OPTIONS.get(strategy, {}) if options is None else options)},
+                "cluster": {"name": "processes" if clock == "real" else "simulated"},
+                "workers": workers,
+                "epochs": epochs,
+                "rounds": None,
+                "batch_size": 32,
+                "lr": 0.05,
+                "partition": "iid" if workers == 1 or strategy == "all-reduce" else "dirichlet:0.3",
+                "seed": seed,
+                "precision": "fp32",
+                **specification,
+            },
+            "versions": {"manyhands": "0.1.0", "python": "3.13.1", "torch": "2.13.0", "numpy": "2.4.6"},
+            "hardware": {
+                "cpu": "Intel(R) Xeon(R) Platinum 8488C",
+                "cores": 2,
+                "memory_gib": 15.6,
+                "accelerator": None,
+            },
+            "revision": "4f2a9c1",
+            "precision": {"chosen": "fp32", "why": "asked for"},
+            "model": {"parameters": 61706, "buffers": 0},
+            "nodes": nodes,
+        },
+    )
+    done = epochs if status == "finished" else epochs // 2
+    rows = [_evaluation(epoch, last, pace, seconds, traffic * workers, rng) for epoch in range(done + 1)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "history.jsonl").write_text(text, encoding="utf-8")
+    write_json(folder / "partition.json", _partition(workers, strategy == "all-reduce", classes, seed))
+    if status == "finished":
+        write_json(folder / "ledger.json", _ledger(nodes, clock, seconds * done, traffic * done, shares, rng))
+        write_json(folder / "evaluation.json", _evaluate(rows[-1]["test_accuracy"], classes, rng))
+    return folder
+
+
+def write_study(folder: Path, runs: list[Path], name: str = "Six ways to share the training") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        folder / "study.json",
+        {
+            "format": 1,
+            "name": name,
+            "created": "2026-03-14T09:00:00+00:00",
+            "factors": ["strategy", "seed"],
+            "baseline": "single on the same clock",
+            "runs": [run.relative_to(folder).as_posix() for run in runs],
+        },
+    )
+    return folder
+
+
+def six_strategies(folder: Path, seeds: int = 2) -> Path:
+    """The study of the documentation: all-reduce on two real processes, the others on eight simulated workers."""
+    runs = []
+    for seed in range(seeds):
+        runs.append(write_run(folder / f"single-real-{seed}", "single", seed=seed, clock="real"))
+        for strategy in CHARACTER:
+            real = strategy == "all-reduce"
+            runs.append(
+                write_run(
+                    folder / f"{strategy}-{seed}",
+                    strategy,
+                    seed=seed,
+                    workers=2 if real else 8,
+                    clock="real" if real else "simulated",
+                )
+            )
+    return write_study(folder, runs)
+
+
+def write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _evaluation(
+    epoch: int, last: float, pace: float, seconds: float, traffic: float, rng: np.random.Generator
+) -> dict[str, Any]:
+    progress = 1 - float(np.exp(-epoch / pace))
+    accuracy = 0.1 + (last - 0.1) * progress + (0.006 * float(rng.normal()) / max(epoch, 1) if epoch else 0)
+    loss = 2.303 * (1 - progress) + 2.4 * (1 - last) * progress + 0.01 * abs(float(rng.normal())) / (epoch + 1)
+    return {
+        "seconds": seconds * epoch,
+        "epoch": float(epoch),
+        "round": None,
+        "samples": 6000 * epoch,
+        "train_loss": None if epoch == 0 else loss * 0.8,
+        "test_loss": loss,
+        "test_accuracy": min(accuracy, 1.0),
+        "consensus": 0.0,
+        "bytes": int(traffic * epoch),
+    }
+
+
+def _partition(workers: int, iid: bool, classes: tuple[str, ...], seed: int) -> dict[str, Any]:
+    alpha = 100.0 if iid else 0.3
+    shares = np.random.default_rng([seed, workers]).dirichlet([alpha] * workers, size=len(classes))  # class by class
+    counts = np.floor(shares * (6000 // len(classes))).astype(int).T
+    return {"partition": "iid" if iid else "dirichlet:0.3", "classes": list(classes), "counts": counts.tolist()}
+
+
+def _ledger(
+    nodes: list[dict[str, Any]],
+    clock: str,
+    total: float,
+    sent: float,
+    shares: tuple[float, float, float, float],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    accounts = []
+    for node in nodes:
+        server = node["role"] == "server"
+        busy = total * (1.0 if len(nodes) == 1 else float(rng.uniform(0.94, 1.0)))
+        compute, exposed, hidden, waiting = (busy * share for share in ((0.02, 0.5, 0, 0.48) if server else shares))
+        accounts.append(
+            {
+                "rank": node["rank"],
+                "role": node["role"],
+                "seconds": {
+                    "compute": compute,
+                    "exposed_communication": exposed,
+                    "hidden_communication": hidden,
+                    "waiting": waiting + total - busy,
+                },
+                "bytes_sent": int(sent * (len(nodes) - 1 if server else 1)),
+                "bytes_received": int(sent * (len(nodes) - 1 if server else 1)),
+                "messages_sent": int(sent / 246_824),
+            }
+        )
+    return {"clock": clock, "seconds": total, "nodes": accounts}
+
+
+def _evaluate(accuracy: float, classes: tuple[str, ...], rng: np.random.Generator) -> dict[str, Any]:
+    k, support = len(classes), max(1, 1000 // len(classes))
+    confusion = np.zeros((k, k), dtype=int)
+    for true in range(k):
+        right = int(rng.binomial(support, min(1.0, accuracy)))
+        confusion[true, true] = right
+        others = np.delete(np.arange(k), true)
+        for wrong in rng.choice(others, size=support - right, p=(w := 1.0 / (1 + (others - true) ** 2)) / w.sum()):
+            confusion[true, wrong] += 1
+    recall = confusion.diagonal() / confusion.sum(axis=1)
+    precision = confusion.diagonal() / np.maximum(confusion.sum(axis=0), 1)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+    report = {
+        name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": support}
+        for name, p, r, f in zip(classes, precision, recall, f1, strict=True)
+    }
+    mean = {"precision": float(precision.mean()), "recall": float(recall.mean()), "f1": float(f1.mean())}
+    report |= {"macro": {**mean, "support": support * k}, "weighted": {**mean, "support": support * k}}
+    return {
+        "accuracy": float(recall.mean()),
+        "loss": 0.1,
+        "classes": list(classes),
+        "per_class_accuracy": recall.tolist(),
+        "confusion": confusion.tolist(),
+        "report": report,
+    }

@@ -1,0 +1,101 @@
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from manyhands.errors import UserError
+from manyhands.tasks.augmentation import Augmentation
+from manyhands.tasks.registry import load_task, parse_name, task_names
+
+
+def test_a_task_by_name() -> None:
+    task = load_task("mnist-mini/lenet5")
+    assert task.name == "mnist-mini/lenet5"
+    assert task.input_shape == (1, 28, 28)
+    assert (len(task.train), len(task.test)) == (6_000, 1_000)
+    assert task.classes == tuple("0123456789")
+    assert task.augmentation is None
+    prepared = task.prepare(task.train.inputs)
+    assert abs(prepared.mean()) < 0.02
+    assert abs(prepared.std() - 1) < 0.02
+    assert task.model()(prepared[:2]).shape == (2, 10)
+
+
+def test_augmentation_is_the_data_sets() -> None:
+    assert load_task("mnist-mini/mlp", augment=True).augmentation == Augmentation(padding=2, flip=False)
+
+
+def test_model_options() -> None:
+    task = load_task("mnist-mini/resnet18:norm=group,width=8")
+    assert any(isinstance(module, torch.nn.GroupNorm) for module in task.model().modules())
+
+
+def test_loading_draws_no_random_numbers() -> None:
+    before = torch.get_rng_state()
+    load_task("mnist-mini/resnet18:width=8")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_models_travel_to_other_processes() -> None:
+    model = pickle.loads(pickle.dumps(load_task("mnist-mini/mlp").model))
+    assert isinstance(model(), torch.nn.Module)
+
+
+@pytest.mark.parametrize(
+    "name", ["mnist-mini", "mnits/lenet5", "mnist-mini/lenet6", "", "mnist-mini/lenet5/2"]
+)
+def test_unknown_names_list_what_there_is(name: str) -> None:
+    with pytest.raises(UserError, match=f"unknown task '{name}'.* mnist, .*lenet5") as caught:
+        load_task(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnist-mini/resnet18:group", "OPTION=VALUE, not 'group'"),
+        ("mnist-mini/resnet18:width=8,width=9", "once, as OPTION=VALUE, not 'width=9'"),
+        ("mnist-mini/resnet18:width=wide", "width must be a whole number"),
+        ("mnist-mini/lenet5:width=8", "'lenet5' has no option 'width'"),
+    ],
+)
+def test_bad_options(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_task(name)
+
+
+def test_a_bad_option_is_told_before_data_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="width"):
+        load_task("cifar10/resnet18:width=0", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_names_can_be_taken_apart() -> None:
+    names = task_names()
+    assert len(set(names)) == len(names)
+    assert "cifar100/resnet152" in names
+    for name in names:
+        dataset, model, options = parse_name(name)
+        assert (f"{dataset}/{model}", options) == (name, {})
+
+
+def test_names_need_no_torch() -> None:
+    modules = "manyhands.tasks.datasets.inspection, manyhands.tasks.partition, manyhands.tasks.registry"
+    command = f"import sys, {modules}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mnist/cnn", (1, 28, 28)), ("fashion-mnist/mlp", (1, 28, 28)), ("cifar100/cnn", (3, 32, 32))],
+)
+def test_tasks_of_the_real_sets(name: str, shape: tuple[int, ...]) -> None:
+    task = load_task(name, Path(os.environ["MANYHANDS_DATA"]))
+    assert task.input_shape == shape
+    logits = task.model()(task.prepare(task.test.inputs[:2]))
+    assert logits.shape == (2, len(task.classes))
