@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,11 @@ from manyhands.errors import RunError, UserError
 from manyhands.runs.environment import hardware, revision, versions
 from manyhands.runs.folder import FORMAT, RunFolder, new_run_path
 from manyhands.runs.recorder import Checkpoint, Observer, Recorder
-from manyhands.runs.specification import Specification
+from manyhands.runs.specification import Specification, read_specification
 from manyhands.tasks.partition import class_counts
 from manyhands.tasks.registry import load_task
 from manyhands.tasks.task import Task
+from manyhands.training.evaluation import Evaluation
 from manyhands.training.precision import Precision
 
 
@@ -48,16 +49,34 @@ def resume(
     """Go on with a stopped run from its last checkpoint; the result is that of a run without a stop, bit for bit."""
     run = RunFolder(Path(folder))
     saved = run.read_run()
-    if saved["status"] == "finished":
+    if saved.get("status") == "finished":
         raise UserError(f"{folder} is finished: there is nothing to resume")
-    experiment = prepare(Specification.from_json(saved["specification"]), task, data_dir)
+    experiment = prepare(read_specification(run), task, data_dir)
+    learner = experiment.make_learner()
+    Checkpoint.load(run).check(experiment.specification.nodes, learner.parameters + learner.buffers)
     return _run(experiment, run.path, observer, resume=True)
 
 
+def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | None = None) -> Evaluation:
+    """The final model of a run on the test set, computed again; raises UserError if it is missing or does not fit."""
+    run = RunFolder(Path(folder))
+    experiment = prepare(read_specification(run), task, data_dir)
+    experiment.precision = Precision.from_json(run.read_run()["precision"])
+    learner = experiment.make_learner()
+    try:
+        weights = learner.flatten(run.read_model())
+    except (RuntimeError, KeyError):
+        name = experiment.task.name
+        raise UserError(f"{run.path / 'model.safetensors'} is not a model of {name}: it has other tensors") from None
+    return learner.evaluate(weights, experiment.task.test)
+
+
 def prepare(specification: Specification, task: Task | None = None, data_dir: Path | None = None) -> Experiment:
-    """Load the data and share them out: what is wrong with a specification is found here, before anything is written."""
+    """Load the data and share them out: what is wrong with a specification is found before anything is written."""
     task = task or load_task(specification.task, data_dir, augment=specification.augment)
     specification = replace(specification, task=task.name)
+    if specification.samples:
+        task = replace(task, train=task.train.first(specification.samples))
     full = Precision(name="fp32", why="not yet chosen")
     experiment = Experiment(specification, task, full, _device(specification))
     experiment.parts  # noqa: B018 - computed once, checked now
@@ -86,11 +105,11 @@ def _run(experiment: Experiment, path: Path | None, observer: Observer | None, r
             launch.check_world(specification, place.world)
             lead = place.rank == experiment.conductors[0]
             folder = _open(experiment, path, resume) if lead else None
-            with _outcome(folder):
+            with _outcome(folder, resume):
                 launch.join(experiment, place, folder, resume, observer)
             return folder.path if folder else Path()
         folder = _open(experiment, path, resume)
-        with _outcome(folder):
+        with _outcome(folder, resume):
             launch.launch(experiment, folder, resume, observer)
         return folder.path
 
@@ -98,7 +117,7 @@ def _run(experiment: Experiment, path: Path | None, observer: Observer | None, r
 
     experiment.precision = choose_precision(experiment)
     folder = _open(experiment, path, resume)
-    with _outcome(folder):
+    with _outcome(folder, resume):
         recorder = Recorder.of(specification, len(experiment.task.train), folder, observer)
         checkpoint = Checkpoint.load(folder) if resume else None
         if checkpoint:
@@ -116,12 +135,16 @@ def _open(experiment: Experiment, path: Path | None, resume: bool) -> RunFolder:
         folder.update_run(status="running", error=None)
         return folder
     path = path or new_run_path(Path("runs"), specification.strategy.name)
+    classes = experiment.task.classes
+    counts = class_counts(experiment.parts, experiment.task.train.targets.cpu().numpy(), len(classes))
+    partition = {"partition": str(specification.partition), "classes": list(classes), "counts": counts}
     folder = RunFolder.create(path)
-    folder.write_json("run.json", _description(experiment, path.name))
-    targets = experiment.task.train.targets.cpu().numpy()
-    counts = class_counts(experiment.parts, targets, len(experiment.task.classes))
-    partition = {"partition": str(specification.partition), "classes": list(experiment.task.classes), "counts": counts}
-    folder.write_json("partition.json", partition)
+    try:
+        folder.write_json("run.json", _description(experiment, path.name))
+        folder.write_json("partition.json", partition)
+    except BaseException:
+        folder.discard()
+        raise
     return folder
 
 
@@ -149,8 +172,8 @@ def _description(experiment: Experiment, name: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _outcome(folder: RunFolder | None) -> Iterator[None]:
-    """Write down how the run ended, whichever way it does."""
+def _outcome(folder: RunFolder | None, resume: bool) -> Iterator[None]:
+    """Write down how the run ended, whichever way it does; what could not even begin leaves no folder behind."""
 
     def note(status: str, error: str | None) -> None:
         if folder:
@@ -162,9 +185,7 @@ def _outcome(folder: RunFolder | None) -> Iterator[None]:
         note("stopped", "interrupted")
         raise KeyboardInterrupt(str(folder.path) if folder else "") from None
     except (UserError, RunError) as error:
-        try:
+        with suppress(UserError, RunError):  # the disk that made the run fail may refuse this too
             note("failed", str(error))
-        except (UserError, RunError):
-            pass  # the disk that made the run fail may refuse this too
         raise
     note("finished", None)

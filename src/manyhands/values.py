@@ -24,7 +24,7 @@ class Value:
     family: "ClassVar[Family[Any]]"
 
     def __str__(self) -> str:
-        parts = []
+        parts: list[str] = []
         for index, field in enumerate(fields(self)):
             value = getattr(self, field.name)
             if field.default is not MISSING and value == field.default:

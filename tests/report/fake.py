@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 DIGITS = tuple("0123456789")
-# final accuracy, epochs to come within 1/e of it, seconds an epoch on 8 workers, bytes sent in an epoch by a worker,
-# shares of time: compute, exposed communication, hidden communication, waiting
+# final accuracy, epochs to come within 1/e of it, seconds of an epoch on 8 workers, bytes a worker
+# sends in it, shares of time: compute, exposed communication, hidden communication, waiting
 CHARACTER: dict[str, tuple[float, float, float, float, tuple[float, float, float, float]]] = {
     "single": (0.975, 0.9, 4.0, 0.0, (1.0, 0.0, 0.0, 0.0)),
     "all-reduce": (0.974, 1.0, 0.72, 5.1e6, (0.70, 0.18, 0.2, 0.12)),
@@ -17,7 +17,10 @@ CHARACTER: dict[str, tuple[float, float, float, float, tuple[float, float, float
     "local-sgd": (0.952, 1.5, 0.55, 4.9e5, (0.90, 0.06, 0.0, 0.04)),
     "fedavg": (0.913, 2.4, 0.58, 2.5e5, (0.82, 0.05, 0.0, 0.13)),
 }
-OPTIONS: dict[str, dict[str, Any]] = {"gossip": {"topology": "ring"}, "fedavg": {"cohort": 4, "local_epochs": 1}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "gossip": {"topology": "ring"},
+    "fedavg": {"cohort": 4, "local_epochs": 1},
+}
 
 
 def write_run(
@@ -35,7 +38,7 @@ def write_run(
     options: dict[str, Any] | None = None,
     **specification: Any,
 ) -> Path:
-    """A whole run folder. One that is ``running`` has done half of its epochs and has no ledger or evaluation."""
+    """A whole run folder. One not finished has done half of its epochs and has no ledger or evaluation."""
     rng = np.random.default_rng([seed, workers, sum(map(ord, strategy))])
     workers = 1 if strategy == "single" else workers
     last, pace, seconds, traffic, shares = CHARACTER.get(strategy, CHARACTER["gossip"])
@@ -54,7 +57,7 @@ def write_run(
             "status": status,
             "error": "loss is not a number at step 412" if status == "failed" else None,
             "created": f"2026-03-14T09:{seed:02}:00+00:00",
-            "command": f"manyhands train --task {task} --strategy {strategy} --workers {workers} --seed {seed}",
+            "command": f"manyhands train --task {task} --strategy {strategy} --seed {seed}",
             "specification": {
                 "task": task,
                 "strategy": {"name": strategy, **(OPTIONS.get(strategy, {}) if options is None else options)},
@@ -110,7 +113,7 @@ def write_study(folder: Path, runs: list[Path], name: str = "Six ways to share t
 
 
 def six_strategies(folder: Path, seeds: int = 2) -> Path:
-    """The study of the documentation: all-reduce on two real processes, the others on eight simulated workers."""
+    """As ``manyhands compare`` makes it: all-reduce on two real processes, the rest on simulated workers."""
     runs = []
     for seed in range(seeds):
         runs.append(write_run(folder / f"single-real-{seed}", "single", seed=seed, clock="real"))
@@ -159,7 +162,11 @@ def _partition(workers: int, iid: bool, classes: tuple[str, ...], seed: int) -> 
     alpha = 100.0 if iid else 0.3
     shares = np.random.default_rng([seed, workers]).dirichlet([alpha] * workers, size=len(classes))  # class by class
     counts = np.floor(shares * (6000 // len(classes))).astype(int).T
-    return {"partition": "iid" if iid else "dirichlet:0.3", "classes": list(classes), "counts": counts.tolist()}
+    return {
+        "partition": "iid" if iid else "dirichlet:0.3",
+        "classes": list(classes),
+        "counts": counts.tolist(),
+    }
 
 
 def _ledger(

@@ -130,6 +130,7 @@ def test_dirichlet_approaches_even_shares_with_alpha() -> None:
     targets = balanced(8_000, 10)
     even = counts_of("dirichlet:1e6", targets, 8)
     assert abs(even - 100).max() <= 2
+    assert counts_of("dirichlet:1e9", balanced(6, 2), 2).tolist() == [[1, 1], [2, 2]]  # 1.5 is cut below
     lonely = counts_of("dirichlet:1e-3", targets, 8)
     assert (lonely.max(0) > 750).sum() >= 8  # nearly all of a class at one worker
 

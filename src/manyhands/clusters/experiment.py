@@ -105,4 +105,6 @@ def choose_precision(experiment: Experiment) -> Precision:
     task, specification = experiment.task, experiment.specification
     inputs = task.train.inputs[: specification.batch_size]
     targets = task.train.targets[: specification.batch_size]
-    return choose(specification.precision, task.model, task.prepare(inputs), targets, specification.loss, experiment.device)
+    return choose(
+        specification.precision, task.model, task.prepare(inputs), targets, specification.loss, experiment.device
+    )

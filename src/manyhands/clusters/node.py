@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from manyhands import seeds
-from manyhands.errors import RunError
+from manyhands.errors import RunError, UserError
 from manyhands.runs.ledger import Ledger
 from manyhands.training.optimizer import SGD
 from manyhands.training.plan import Plan
@@ -193,9 +193,13 @@ class Node:
     async def steps(self) -> AsyncIterator[int]:
         """The numbers of the global steps that are left to do."""
         async for epoch in self.epochs():
-            for step in range(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch):
-                self.progress = step / (self.plan.total * self.steps_per_epoch)
-                yield step
+            for place in range(self.steps_per_epoch):
+                self.advance(place / self.steps_per_epoch)
+                yield epoch * self.steps_per_epoch + place
+
+    def advance(self, share: float) -> None:
+        """So much of the present epoch or round is done, 0 to 1: the learning rate follows."""
+        self.progress = (self.completed + share) / self.plan.total
 
     async def batches(self) -> AsyncIterator[Batch]:
         """A batch of the worker's own samples for each global step that is left to do."""
@@ -328,6 +332,14 @@ class Node:
         return kept | {"weights": self.weights} if conducts else kept
 
     def restore(self, numbers: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Take up the state of a checkpoint; raises UserError if it is that of another model."""
+        for key, value in tensors.items():
+            length = self.layout.parameters if key.startswith("optimizer/") else len(self.initial_weights)
+            if not key.startswith("state/") and value.shape != (length,):
+                raise UserError(
+                    f"the checkpoint is of another model: {key} of node {self.rank} holds {value.numel()} numbers, "
+                    f"but the task's model has {length}"
+                )
         self.completed, self.progress = numbers["completed"], numbers["progress"]
         self.samples = numbers["samples"]
         if self.sampler:
@@ -338,4 +350,4 @@ class Node:
             if kind == "weights":
                 self.weights = value
             else:
-                (self.state if kind == "state" else self.optimizer_state)[name] = value.clone()
+                (self.state if kind == "state" else self.optimizer_state)[name] = value.to(self.weights.device, copy=True)

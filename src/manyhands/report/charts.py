@@ -1,6 +1,7 @@
 """All charts of a report: of the runs together, and of each run by itself."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from manyhands.report.curves import curve_figures
 from manyhands.report.figure import Figure
@@ -11,15 +12,27 @@ from manyhands.runs.reading import RunView
 
 
 def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
-    """What the runs show together, under its headings: learning curves, time and speedup, who holds which samples."""
-    series = [row.series for row in rows]
-    return {
-        "Learning": curve_figures(series),
-        "Time": [*time_figures(series), *speedup_figures(rows)],
-        "Who holds which samples": partition_figures(series),
-    }
+    """What the runs show together, by heading, for each task: learning, time, who holds which samples."""
+    tasks = list(dict.fromkeys(row.series.task for row in rows))
+    sections = {}
+    for number, task in enumerate(tasks):
+        of_task = [row for row in rows if row.series.task == task]
+        series = [row.series for row in of_task]
+        groups = {
+            "Learning": curve_figures(series),
+            "Time": [*time_figures(series), *speedup_figures(of_task)],
+            "Who holds which samples": partition_figures(series),
+        }
+        for heading, figures in groups.items():
+            if len(tasks) == 1:
+                sections[heading] = figures
+            else:
+                sections[f"{heading}: {task}"] = [
+                    replace(figure, key=f"task-{number}-{figure.key}") for figure in figures
+                ]
+    return sections
 
 
 def run_figures(run: RunView, key: str) -> list[Figure]:
-    """What one run shows: its confusion matrix and the accuracy of each class; ``key`` begins the figures' keys."""
+    """One run's confusion matrix and the accuracy of each class; ``key`` begins the figures' keys."""
     return [*confusion_figure(run, key), *class_figure(run, key)]

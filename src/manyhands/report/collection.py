@@ -10,7 +10,7 @@ from manyhands.runs.reading import RunView, StudyView, find_runs
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """``study`` is set where the runs are those of one study; ``problems`` name the folders that cannot be read."""
+    """``study`` is set where the runs are one study's; ``problems`` name the folders that cannot be read."""
 
     runs: tuple[RunView, ...]
     study: StudyView | None

@@ -1,7 +1,7 @@
 """Learning curves: accuracy and loss against epochs, seconds and bytes.
 
-A line is the mean over a series' seeds at each epoch, a band the 95 % interval of that mean. Names stand at the ends
-of the lines; where there are too many series for that, in a legend.
+A line is the mean over a series' seeds at each evaluation, a band the 95 % interval of that mean. Names stand
+at the ends of the lines; where there are too many series for that, in a legend.
 """
 
 import math
@@ -44,7 +44,7 @@ ACCURACY = Quantity(
     label="format(datum.value, '.0%')",
 )
 LOSS = Quantity(field="test_loss", title="Test loss", write=numbers.plain, tooltip=".4~g", log=True)
-EPOCH = Quantity(field="epoch", title="epoch", write=numbers.plain, tooltip=".4~g")
+EPOCH = Quantity(field="epoch", title="epoch", write=numbers.general, tooltip=".4~g")
 SECONDS = Quantity(field="seconds", title="seconds", write=numbers.duration, tooltip=".4~g")
 BYTES = Quantity(
     field="bytes",
@@ -68,11 +68,8 @@ class Point:
         return None if drawn is not None and quantity.log and drawn <= 0 else drawn
 
 
-Curves = dict[str, list[Point]]
-
-
 def curve_figures(series: Sequence[Series]) -> list[Figure]:
-    """Accuracy and loss by epoch, by time (a chart for each clock) and by bytes; none where nothing was evaluated."""
+    """Accuracy and loss by epoch, by time (a chart for each clock) and by bytes; of what was evaluated."""
     curves = {one.label: curve(one) for one in series}
     most = max(20, MOST_POINTS // max(1, len(series)))
     curves = {label: _thin(points, most) for label, points in curves.items() if points}
@@ -80,11 +77,20 @@ def curve_figures(series: Sequence[Series]) -> list[Figure]:
     panels = [("epoch", EPOCH, known, "by epoch", "One epoch is as many samples as the training set has.")]
     for clock in dict.fromkeys(one.clock for one in known):
         of_clock = [one for one in known if one.clock == clock]
-        panels.append((f"{clock}-time", SECONDS, of_clock, f"by time, {clock} clock", "Seconds on the cluster's clock."))
+        panels.append(
+            (f"{clock}-time", SECONDS, of_clock, f"by time, {clock} clock", "Seconds on the cluster's clock.")
+        )
     senders = [one for one in known if any(point.mean(BYTES) for point in curves[one.label])]
     panels.append(("bytes", BYTES, senders, "by bytes", "Sent by all nodes; who sends nothing is not drawn."))
     return [
-        _figure(f"{y.field}-by-{key}", f"{y.title} {words}", caption, x, y, {one: curves[one.label] for one in shown})
+        _figure(
+            f"{y.field.removeprefix('test_')}-by-{key}",
+            f"{y.title} {words}",
+            caption,
+            x,
+            y,
+            {one: curves[one.label] for one in shown},
+        )
         for key, x, shown, words, caption in panels
         for y in (ACCURACY, LOSS)
         if shown
@@ -92,16 +98,19 @@ def curve_figures(series: Sequence[Series]) -> list[Figure]:
 
 
 def curve(series: Series) -> list[Point]:
-    """The series' evaluations joined by epoch: those epochs at which every one of its runs was evaluated."""
-    histories = [{row["epoch"]: row for row in run.history if row["epoch"] is not None} for run in series.runs]
-    shared = sorted(set(histories[0]).intersection(*histories[1:]))
+    """The evaluations that all of the series' runs have, the first with the first: they share one schedule.
+
+    Their epochs need not be equal: cohorts drawn by other seeds hold other numbers of samples.
+    """
     points = []
-    for epoch in shared:
+    for rows in zip(*(run.history for run in series.runs), strict=False):
         columns = {
-            quantity.field: [history[epoch][quantity.field] for history in histories]
+            quantity.field: [row[quantity.field] for row in rows]
             for quantity in (EPOCH, SECONDS, BYTES, ACCURACY, LOSS)
         }
-        points.append(Point({name: None if None in column else estimate(column) for name, column in columns.items()}))
+        points.append(
+            Point({name: None if None in column else estimate(column) for name, column in columns.items()})
+        )
     return points
 
 
@@ -158,7 +167,9 @@ def _spec(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Json:
     ]
     layers: list[Any] = []
     if any("low" in row for row in data):
-        layers.append(base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q"))
+        layers.append(
+            base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q")
+        )
     layers += [
         base.mark_line(clip=True).encode(strokeDash=dash),
         base.mark_point(size=80, filled=True, opacity=0).encode(tooltip=tooltip),  # to point at
@@ -166,7 +177,7 @@ def _spec(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Json:
     datasets = {"points": data}
     if direct:
         datasets["ends"] = _ends(data, labels, domain, y)
-        layers += _names(base)
+        layers += _names(base, dash)
     return to_spec(alt.layer(*layers).properties(width="container", height=HEIGHT), **datasets)
 
 
@@ -195,7 +206,7 @@ def _axis(quantity: Quantity, extent: list[float], **options: Any) -> alt.Axis:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers from ``low`` to ``high`` for a logarithmic axis: 1, 2, 5 of a decade, over many decades fewer."""
+    """Round numbers within ``low`` and ``high`` for a logarithmic axis: 1, 2, 5 of a decade or fewer."""
     decades = math.log10(high / low)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
@@ -213,11 +224,14 @@ def _domain(values: list[float], y: Quantity) -> list[float]:
     return [low / 1.15, high * 1.15] if y.log else [0.0, min(1.0, 1.1 * high) or 1.0]
 
 
-def _names(base: alt.Chart) -> list[Any]:
-    """The series' names at the right edge, each behind a dot of its colour."""
+def _names(base: alt.Chart, dash: alt.StrokeDash) -> list[Any]:
+    """The series' names at the right edge, each behind a piece of its line."""
     at_end = base.properties(data=alt.NamedData("ends")).encode(x=alt.value("width"))
-    name = at_end.mark_text(align="left", dx=17, limit=130).encode(text="series:N", color=alt.value(INK))
-    return [at_end.mark_point(filled=True, size=45, opacity=1, xOffset=10), name]
+    piece = at_end.mark_rule(strokeWidth=2, xOffset=6, x2Offset=22).encode(
+        x2=alt.value("width"), strokeDash=dash
+    )
+    name = at_end.mark_text(align="left", dx=27, limit=170).encode(text="series:N", color=alt.value(INK))
+    return [piece, name]
 
 
 def _ends(data: list[Json], labels: list[str], domain: list[float], y: Quantity) -> list[Json]:
@@ -234,9 +248,9 @@ def _ends(data: list[Json], labels: list[str], domain: list[float], y: Quantity)
 
 
 def spread(positions: Sequence[float], gap: float, limit: float) -> list[float]:
-    """Sorted positions moved as little as can be (least squares) to stand ``gap`` apart within 0 and ``limit``.
+    """Sorted positions moved as little as can be (least squares) to stand ``gap`` apart from 0 to ``limit``.
 
-    Less ``gap`` times its index, each position must not fall below the one before: isotonic regression, solved by
+    Less ``gap`` times its index, no position may fall below the one before: isotonic regression, solved by
     pooling adjacent violators (Barlow et al. 1972).
     """
     pools: list[tuple[float, int]] = []

@@ -1,4 +1,4 @@
-"""What every chart of a report is: a Vega-Lite specification with its words and its numbers; and how all look."""
+"""What every chart of a report is: a Vega-Lite specification with its words and numbers; and how all look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from manyhands.runs.reading import Json
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 
-# All ink is the colour of the text around the chart, so that one drawing is right on a light page, a dark one, on
-# paper, and (there it is black) as a file.
+# All ink is the colour of the text around the chart, so that one drawing is right on a light page, on a dark
+# one, on paper, and (there it is black) as a file.
 THEME: Json = {
     "background": "transparent",
     "font": FONT,
@@ -51,7 +51,7 @@ THEME: Json = {
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One chart: ``spec`` is Vega-Lite without the theme; ``header`` and ``rows`` are its numbers as a table."""
+    """One chart: ``spec`` is Vega-Lite without the theme, ``header`` and ``rows`` its numbers as a table."""
 
     key: str  # unique in a report, fit for a file's name
     title: str
@@ -73,4 +73,6 @@ def to_spec(chart: Any, **datasets: list[Json]) -> Json:
     What is the same for all charts (schema, altair's own theme) is left out.
     """
     spec: Json = chart.to_dict(validate=False)
-    return {key: value for key, value in spec.items() if key not in ("$schema", "config")} | {"datasets": datasets}
+    return {key: value for key, value in spec.items() if key not in ("$schema", "config")} | {
+        "datasets": datasets
+    }

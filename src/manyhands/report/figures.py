@@ -14,7 +14,7 @@ WIDTH = 520  # pixels of a chart that on the page is as wide as there is room
 
 
 def write_figures(paths: Sequence[Path], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write every chart of the runs at, or below, ``paths`` as ``folder/KEY.FORMAT``, on white; give the files.
+    """Write every chart of the runs at, or below, ``paths`` as ``folder/KEY.FORMAT``, on white; returns them.
 
     Raises UserError where no run can be read, a format is unknown or the folder cannot be written.
     """
@@ -50,5 +50,9 @@ def _whole(figure: Figure) -> Json:
     """The specification with all that the page gives to it: theme, width, ground and title."""
     from manyhands.report.figure import THEME
 
-    spec = {**figure.spec, "config": {**THEME, "background": "white"}, "title": {"text": figure.title, "anchor": "start"}}
+    spec = {
+        **figure.spec,
+        "config": {**THEME, "background": "white"},
+        "title": {"text": figure.title, "anchor": "start"},
+    }
     return spec | ({"width": WIDTH} if figure.wide else {})

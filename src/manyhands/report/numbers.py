@@ -1,6 +1,7 @@
 """How numbers are written, in tables, charts and sentences alike."""
 
 import math
+from itertools import pairwise
 
 from manyhands.report.statistics import Estimate
 
@@ -20,6 +21,12 @@ def percent(value: Number, decimals: int = 2) -> str:
 def plain(value: Number) -> str:
     """Three significant digits: ``0.0912 ± 0.0103``."""
     return _write(value, 1.0, "")
+
+
+def general(value: Number) -> str:
+    """A number that is often whole: ``3``, ``2.5``."""
+    mean = value.mean if isinstance(value, Estimate) else value
+    return NONE if mean is None else f"{mean:,.4g}"
 
 
 def times(value: Number) -> str:
@@ -43,13 +50,13 @@ def count(number: int, noun: str) -> str:
 
 
 def _in_unit(value: Number, units: tuple[tuple[str, float], ...], limits: dict[str, float]) -> str:
-    """The largest unit that leaves one or more before the point; ``limits`` keeps a unit for longer than that."""
+    """The largest unit that leaves one or more before the point; ``limits`` keep a unit for longer."""
     mean = abs(value.mean if isinstance(value, Estimate) else value or 0.0)
     if mean == 0:
         unit, scale = next(unit for unit in units if unit[1] == 1.0)
     else:
         unit, scale = units[0]
-        for smaller, larger in zip(units, units[1:], strict=False):
+        for smaller, larger in pairwise(units):
             if mean < limits.get(smaller[0], larger[1] / smaller[1]) * smaller[1]:
                 break
             unit, scale = larger

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from manyhands.runs import reading
 from manyhands.runs.reading import Json, RunView
 
 MOST_NODES = 50  # in a run's ledger
+MAIN_FACTORS = ("task", "workers", "epochs", "rounds", "batch_size", "lr", "partition", "precision", "seed")
 LEDGER = (
     "Node",
     "Role",
@@ -34,19 +36,16 @@ LEDGER = (
     "algbw",
 )
 LEDGER_WORDS = (
-    "Compute + exposed communication + waiting is the node's time; hidden communication runs beside its computation. "
-    "algbw = S / t: the bytes it sent over the seconds of its communication, exposed and hidden."
+    "Compute + exposed communication + waiting is the node's time; hidden communication runs beside its "
+    "computation. algbw = S / t: the bytes it sent over the seconds of its communication, exposed and hidden."
 )
-WORDS = {
-    "Learning": "Each line ends at the last evaluation. Times of different clocks stand in different charts.",
-    "Who holds which samples": "",
-}
 
 
 def write_report(paths: Sequence[Path], out: Path) -> Path:
-    """Write the report on the runs at, or below, ``paths`` into the file ``out``, which is replaced at once or not at all.
+    """Write the report on the runs at, or below, ``paths`` into the file ``out``, at once or not at all.
 
-    Damaged and unfinished runs are shown as such. Raises UserError where no run can be read or ``out`` not be written.
+    Damaged and unfinished runs are shown as such. Raises UserError where no run can be read or ``out`` cannot
+    be written.
     """
     page = render(collect_runs(paths))
     try:
@@ -86,7 +85,7 @@ def render(collection: Collection) -> str:
         columns=COLUMNS,
         rows=rows,
         colours=colour_of,
-        sections=[(heading, WORDS.get(heading, ""), group) for heading, group in sections.items()],
+        sections=sections,
         runs=runs,
         count=numbers.count,
         specifications=Markup(json_for_script(specifications)),
@@ -96,7 +95,7 @@ def render(collection: Collection) -> str:
 
 
 def json_for_script(content: Any) -> str:
-    """JSON that can stand inside a script element: no character in it can end the element or begin a comment."""
+    """JSON that can stand inside a script element: nothing in it can end the element or begin a comment."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -129,7 +128,13 @@ def _run_part(run: RunView, colour: str, figures: list[Figure]) -> RunPart:
         ("Specification", _pairs(run.specification)),
         ("Model and precision", [*_pairs(model), *_pairs(precision)]),
         ("Hardware", _pairs(_mapping(run.record.get("hardware")))),
-        ("Versions", [*_pairs(_mapping(run.record.get("versions"))), *_pairs({"revision": run.record.get("revision")})]),
+        (
+            "Versions",
+            [
+                *_pairs(_mapping(run.record.get("versions"))),
+                *_pairs({"revision": run.record.get("revision")}),
+            ],
+        ),
     ]
     return RunPart(
         name=run.name,
@@ -159,9 +164,9 @@ def _ledger_rows(run: RunView) -> list[list[str]]:
                 str(node["rank"]),
                 str(node["role"]),
                 f"{held:,}" if isinstance(held, int) else numbers.NONE,
-                *map(numbers.duration, parts),
+                *(f"{numbers.plain(part)}\u00a0s" for part in parts),  # one unit, to compare nodes
                 numbers.size(node["bytes_sent"]),
-                numbers.size(node.get("bytes_received")),
+                numbers.size(node["bytes_received"]),
                 f"{messages:,}" if isinstance(messages, int) else numbers.NONE,
                 f"{numbers.size(node['bytes_sent'] / moving)}/s" if moving > 0 else numbers.NONE,
             ]
@@ -173,14 +178,14 @@ def _kind(collection: Collection) -> str:
     if collection.study is not None:
         factors = " and ".join(collection.study.factors)
         return f"Study{f' of {factors}' if factors else ''}, {numbers.count(len(collection.runs), 'run')}"
-    return "Run" if len(collection.runs) == 1 else numbers.count(len(collection.runs), "run").capitalize()
+    return "Run" if len(collection.runs) == 1 else "Report"
 
 
 def _common(runs: Sequence[RunView]) -> list[tuple[str, str]]:
     """The specification's values that all runs share; and the one machine they ran on."""
     flat = [flatten(run.specification) for run in runs]
     shared = [key for key in flat[0] if all(key in other and other[key] == flat[0][key] for other in flat)]
-    pairs = _pairs({key: flat[0][key] for key in shared})
+    pairs = _pairs({key: flat[0][key] for key in shared if key in MAIN_FACTORS})
     machines = {json.dumps(run.record.get("hardware"), sort_keys=True) for run in runs}
     return [*pairs, *([("machine", _machine(runs[0]))] if len(machines) == 1 else [])]
 
@@ -188,7 +193,10 @@ def _common(runs: Sequence[RunView]) -> list[tuple[str, str]]:
 def _machine(run: RunView) -> str:
     hardware = _mapping(run.record.get("hardware"))
     units = {"cpu": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "accelerator": "{}"}
-    return ", ".join(form.format(hardware[key]) for key, form in units.items() if hardware.get(key)) or "not recorded"
+    return (
+        ", ".join(form.format(hardware[key]) for key, form in units.items() if hardware.get(key))
+        or "not recorded"
+    )
 
 
 def _unfinished(runs: Sequence[RunView]) -> list[str]:
@@ -206,8 +214,8 @@ def _pairs(tree: Json) -> list[tuple[str, str]]:
 
 
 def _words(key: str) -> str:
-    key = key.removesuffix(".name")
-    return {"lr": "learning rate", "memory_gib": "memory, GiB"}.get(key, key.replace("_", " ").replace(".", " "))
+    known = {"lr": "learning rate", "memory_gib": "memory, GiB"}
+    return known.get(key, key.removesuffix(".name").replace("_", " ").replace(".", " "))
 
 
 def _mapping(value: object) -> Json:
@@ -217,16 +225,16 @@ def _mapping(value: object) -> Json:
 def _renderer() -> str:
     """The scripts that draw the charts: Vega, Vega-Lite and vega-embed.
 
-    To bundle them takes two seconds, so that they are kept in the user's cache, for each version of vl-convert.
+    To bundle them takes two seconds, so they are kept in the user's cache, for each version of vl-convert.
     """
-    import vl_convert
+    from vl_convert import javascript_bundle
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "manyhands"
-    kept = cache / f"vega-{vl_convert.__version__}.js"
+    kept = cache / f"vega-embed-{version('vl-convert-python')}.js"
     try:
         return kept.read_text(encoding="utf-8")
     except (OSError, ValueError):
-        bundle: str = vl_convert.javascript_bundle()
+        bundle: str = javascript_bundle("window.vegaEmbed = vegaEmbed;")
     with suppress(OSError):  # without a cache it is only slower
         _replace(kept, bundle)
     return bundle
@@ -237,7 +245,7 @@ def _replace(out: Path, text: str) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
         os.chmod(name, 0o644)
         os.replace(name, out)

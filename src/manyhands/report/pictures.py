@@ -1,6 +1,6 @@
 """Pictures of samples and classes: who holds which, what is taken for what, how well each is known.
 
-A cell's darkness is the opacity of one colour, so that nothing is nothing on a light page and on a dark one.
+Counts are the opacity of one colour, so that none looks like none on a light page and on a dark one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ HEAT = "#2f6db3"  # legible under white text
 WIDTH = 270  # of a picture in pixels: fits a phone together with its labels
 MOST_CLASSES = 30  # a confusion matrix of more has cells too small to see
 MOST_WRITTEN = 12  # classes across that leave room for numbers in the cells
-MOST_WORKERS = 100  # rows of a partition's picture
+MOST_CELLS = 3000  # of a partition's picture
 
 
 def partition_figures(series: Sequence[Series]) -> list[Figure]:
@@ -31,19 +31,24 @@ def partition_figures(series: Sequence[Series]) -> list[Figure]:
         if run.partition is not None and len(run.partition["counts"]) > 1:
             _, labels = shown.setdefault(str(run.partition["counts"]), (run, []))
             labels.append(one.label)
-    return [_partition_figure(run, labels, f"partition-{number}") for number, (run, labels) in enumerate(shown.values())]
+    return [
+        _partition_figure(run, labels, f"partition-{number}")
+        for number, (run, labels) in enumerate(shown.values())
+    ]
 
 
 def _partition_figure(run: RunView, labels: list[str], key: str) -> Figure:
     assert run.partition is not None
     classes, counts = list(map(str, run.partition["classes"])), run.partition["counts"]
     totals = [sum(row) for row in counts]
-    rows = counts[:MOST_WORKERS]
+    rows = counts[: min(100, max(10, MOST_CELLS // len(classes)))]
     names = [str(worker) for worker in range(len(rows))]
     title = f"{run.partition.get('partition', 'partition')}, {numbers.count(len(counts), 'worker')}"
-    caption = f"Samples of each class (across) at each worker (down); seed {run.seed}. Used by {', '.join(labels)}."
+    caption = (
+        f"Samples of each class (across) at each worker (down); seed {run.seed}. Used by {', '.join(labels)}."
+    )
     if len(rows) < len(counts):
-        caption += f" The first {MOST_WORKERS} workers are drawn."
+        caption += f" The first {len(rows)} workers are drawn."
     return Figure(
         key=key,
         title=title,
@@ -60,7 +65,7 @@ def _partition_figure(run: RunView, labels: list[str], key: str) -> Figure:
 
 
 def confusion_figure(run: RunView, key: str) -> list[Figure]:
-    """True class down, predicted class across, shaded by the share of the true class; for 30 classes or fewer."""
+    """True class down, predicted class across, as shares of the true class; for 30 classes or fewer."""
     if run.evaluation is None or len(run.evaluation["classes"]) > MOST_CLASSES:
         return []
     classes, confusion = list(map(str, run.evaluation["classes"])), run.evaluation["confusion"]
@@ -76,13 +81,15 @@ def confusion_figure(run: RunView, key: str) -> list[Figure]:
         Figure(
             key=f"{key}-confusion",
             title="Confusion matrix",
-            caption="True class down, predicted class across; darker: a larger share of the true class.",
+            caption="True class down, predicted class across; the colour is the share of the true class.",
             alt=f"Confusion matrix of {len(classes)} classes; {said}.",
             spec=_heat_map(
                 confusion, ("true", classes), ("predicted", classes), tall=WIDTH // len(classes), by_row=True
             ),
             header=("True \\ predicted", *classes),
-            rows=[[name, *(f"{count:,}" for count in row)] for name, row in zip(classes, confusion, strict=True)],
+            rows=[
+                [name, *(f"{count:,}" for count in row)] for name, row in zip(classes, confusion, strict=True)
+            ],
         )
     ]
 
@@ -126,25 +133,35 @@ def _heat_map(
     tall: int,
     by_row: bool = False,
 ) -> Json:
-    """Cells as solid as their count is large, beside the largest of all or (``by_row``) as a share of their row.
+    """Cells as solid as their count is large, against the largest of all or (``by_row``) their row's sum.
 
     ``down`` and ``across`` are an axis' title and its names; a cell is ``tall`` pixels high.
     """
     largest = max((count for row in counts for count in row), default=0) or 1
     cells = [
-        {"down": name, "across": other, "n": count, "heat": round(count / ((sum(row) or 1) if by_row else largest), 3)}
+        {
+            "down": name,
+            "across": other,
+            "n": count,
+            "heat": round(count / ((sum(row) or 1) if by_row else largest), 3),
+        }
         for name, row in zip(down[1], counts, strict=True)
         for other, count in zip(across[1], row, strict=True)
         if count
     ]
-    return {**_heat_chart(down[0], tuple(down[1]), across[0], tuple(across[1]), tall), "datasets": {"cells": cells}}
+    return {
+        **_heat_chart(down[0], tuple(down[1]), across[0], tuple(across[1]), tall),
+        "datasets": {"cells": cells},
+    }
 
 
 @lru_cache
 def _heat_chart(down: str, rows: tuple[str, ...], across: str, columns: tuple[str, ...], tall: int) -> Json:
     """The chart without its data: the same for all runs of a task."""
     turned = -90 if sum(map(len, columns)) > 40 else 0
-    x_axis = alt.Axis(title=across, domain=False, ticks=False, labelAngle=turned, labelLimit=90, labelOverlap=True)
+    x_axis = alt.Axis(
+        title=across, domain=False, ticks=False, labelAngle=turned, labelLimit=90, labelOverlap=True
+    )
     y_axis = alt.Axis(title=down, domain=False, ticks=False, labelLimit=90, labelOverlap=True)
     base = alt.Chart(alt.NamedData("cells")).encode(
         x=alt.X("across:N", axis=x_axis).scale(domain=columns, paddingInner=0.06),
@@ -177,13 +194,12 @@ def _class_chart(names: tuple[str, ...]) -> Json:
     base = alt.Chart(alt.NamedData("bars")).encode(y=names_axis(names), x=x)
     bars = base.mark_bar(color=HEAT)
     texts = base.mark_text(align="left", dx=5).encode(text="text:N")
-    padding = {"left": 2, "top": 6, "right": 50, "bottom": 2}
-    return to_spec(alt.layer(bars, texts).properties(width="container", height=22 * len(names), padding=padding))
+    return to_spec(alt.layer(bars, texts).properties(width="container", height=22 * len(names)))
 
 
 def names_axis(names: Sequence[str]) -> alt.Y:
     """The names of bars, in this order."""
-    axis = alt.Axis(title=None, domain=False, ticks=False, labelLimit=150, labelOpacity=1)
+    axis = alt.Axis(title=None, domain=False, ticks=False, labelLimit=190, labelOpacity=1)
     return alt.Y("series:N", sort=list(names), axis=axis)
 
 

@@ -6,8 +6,8 @@ import altair as alt
 
 from manyhands.report import numbers
 from manyhands.report.figure import Figure, to_spec
-from manyhands.report.pictures import names_axis
 from manyhands.report.numbers import Number
+from manyhands.report.pictures import names_axis
 from manyhands.report.series import INK, Series, colours
 from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
@@ -53,7 +53,13 @@ def _mean_shares(series: Series) -> TimeShares | None:
 
 def _share_bars(shares: dict[Series, TimeShares]) -> Json:
     data = [
-        {"series": one.label, "strategy": one.strategy, "part": part, "share": getattr(share, part), "order": order}
+        {
+            "series": one.label,
+            "strategy": one.strategy,
+            "part": part,
+            "share": getattr(share, part),
+            "order": order,
+        }
         for one, share in shares.items()
         for order, part in enumerate(PARTS)
     ]
@@ -65,7 +71,9 @@ def _share_bars(shares: dict[Series, TimeShares]) -> Json:
             y=names_axis([one.label for one in shares]),
             x=alt.X("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5)).scale(domain=[0, 1]),
             color=_strategy_colour(list(shares)),
-            opacity=alt.Opacity("part:O", sort=list(PARTS), legend=legend).scale(domain=list(PARTS), range=list(PARTS.values())),
+            opacity=alt.Opacity("part:O", sort=list(PARTS), legend=legend).scale(
+                domain=list(PARTS), range=list(PARTS.values())
+            ),
             order="order:Q",
             tooltip=["series:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
         )
@@ -74,15 +82,19 @@ def _share_bars(shares: dict[Series, TimeShares]) -> Json:
 
 
 def speedup_figures(rows: Sequence[Row]) -> list[Figure]:
-    """Speedup as bars; where a series has several numbers of workers, speedup and efficiency as lines over them."""
-    known = [row for row in rows if row.speedup is not None and not row.series.is_baseline]
+    """Speedup as bars; or where numbers of workers differ, speedup and efficiency as lines over them."""
+    known = [
+        row for row in rows if row.speedup is not None and row.series.finished and not row.series.is_baseline
+    ]
     if not known:
         return []
     families = {row.series.family for row in known}
     caption = "T₁ / Tₙ, each on its own clock, at an equal number of epochs. "
     if len(families) == len(known):
         caption += "The grey track is the ideal: n for n workers."
-        return [_figure(known, "speedup", "Speedup over one worker", caption, numbers.times, _speedup_bars(known))]
+        return [
+            _figure(known, "speedup", "Speedup over one worker", caption, numbers.times, _speedup_bars(known))
+        ]
     lines = _scaling_lines(known, lambda row: row.speedup, lambda n: float(n), "datum.label + '×'")
     rates = _scaling_lines(known, lambda row: row.efficiency, lambda n: 1.0, "format(datum.value, '.0%')")
     caption += "The thin line is the ideal: n for n workers."
@@ -129,14 +141,18 @@ def _speedup_bars(rows: Sequence[Row]) -> Json:
         }
         for row in rows
     ]
-    x = alt.X("speedup:Q", title=None, axis=alt.Axis(tickCount=5, labelExpr="datum.label + '×'")).scale(nice=False)
+    x = alt.X("speedup:Q", title=None, axis=alt.Axis(tickCount=5, labelExpr="datum.label + '×'")).scale(
+        nice=False
+    )
     base = alt.Chart(alt.NamedData("rows")).encode(y=names_axis([row.series.label for row in rows]), x=x)
     track = base.mark_bar(color=INK, opacity=0.08, height=BAR).encode(x="ideal:Q")
     bars = base.mark_bar(height=BAR).encode(
         color=_strategy_colour([row.series for row in rows]), tooltip=["series:N", "text:N"]
     )
     texts = base.mark_text(align="left", dx=6).encode(x="end:Q", text="text:N")
-    return to_spec(alt.layer(track, bars, texts).properties(width="container", height=STEP * len(rows)), rows=data)
+    return to_spec(
+        alt.layer(track, bars, texts).properties(width="container", height=STEP * len(rows)), rows=data
+    )
 
 
 def _scaling_lines(
@@ -145,7 +161,7 @@ def _scaling_lines(
     ideal: Callable[[int], float],
     label: str,
 ) -> Json:
-    """One line for each family of series against the number of workers, and the ideal; doubled workers, one step."""
+    """One line for each family of series against the number of workers (logarithmic), and the ideal."""
     data = [{"family": row.series.family, "x": row.series.workers, "y": _mean(quantity(row))} for row in rows]
     families = {row.series.family: row.series for row in rows}
     colour_of = colours(list(families.values()))
@@ -159,11 +175,13 @@ def _scaling_lines(
     lines = base.mark_line().encode(color=colour)
     dots = base.mark_point(filled=True, size=50, opacity=1).encode(
         color=colour,
-        tooltip=["family:N", alt.Tooltip("x:Q", title="workers"), alt.Tooltip("y:Q", title="value", format=".3~g")],
+        tooltip=[
+            "family:N",
+            alt.Tooltip("x:Q", title="workers"),
+            alt.Tooltip("y:Q", title="value", format=".3~g"),
+        ],
     )
-    best = base.mark_line(color=INK, opacity=0.5, strokeWidth=1).properties(
-        data=alt.NamedData("ideal")
-    )
+    best = base.mark_line(color=INK, opacity=0.5, strokeWidth=1).properties(data=alt.NamedData("ideal"))
     whole = alt.layer(best, lines, dots).properties(width="container", height=HEIGHT)
     return to_spec(whole, rows=data, ideal=[{"x": n, "y": ideal(n)} for n in counts])
 

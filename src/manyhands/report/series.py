@@ -1,10 +1,10 @@
-"""Runs that differ in nothing but their seed belong together: a *series* is one row of the table, one line of a chart.
+"""Runs that differ in nothing but their seed are a *series*: one row of the table, one line of a chart.
 
 Every strategy has one colour, everywhere and always; the baseline is drawn in the colour of the text.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from manyhands.report.statistics import Estimate, estimate
 from manyhands.runs.reading import BASELINE, Json, RunView, find_baseline
 
 INK = "currentColor"
-# Each has a contrast of 3:1 or more on white and on the dark page, and all differ for normal, protan, deutan and
-# tritan sight (least distance 0.10 in OKLab, sight after Machado et al. 2009).
+# Each has a contrast of 3:1 or more on white and on the dark page, and all differ for normal, protan, deutan
+# and tritan sight (least distance 0.10 in OKLab, colour blindness simulated after Machado et al. 2009).
 COLOURS = ("#3295f6", "#935415", "#2e7e70", "#ef5cb1", "#7f51c1", "#9b980b")
 _STRATEGIES = ("all-reduce", "parameter-server", "gossip", "local-sgd", "fedavg")
 _NOT_FACTORS = ("seed", "name", "out", "data_dir")
@@ -37,14 +37,14 @@ _WRITTEN = {
 class Series:
     """One row of the table: runs alike in all but the seed, one for each seed.
 
-    ``runs`` are the finished ones, or where there is none the unfinished; ``baselines`` stand beside them, None where
-    a run has no ``single`` run on its clock.
+    ``runs`` are the finished ones, or where there is none the unfinished; ``baselines`` stand beside them,
+    None where a run has no ``single`` run on its clock.
     """
 
     label: str  # unique among the series, e.g. "gossip · ring · simulated"
     name: str  # the same without the clock
     family: str  # the label without the number of workers: one line of a scaling chart
-    details: tuple[str, ...]  # what else differs between any of the series, e.g. ("dirichlet:0.3", "batch 32")
+    details: tuple[str, ...]  # what else any two series differ in, e.g. ("dirichlet:0.3", "batch 32")
     runs: tuple[RunView, ...]
     baselines: tuple[RunView | None, ...]
     variation: int  # its place among the series of the same strategy
@@ -60,6 +60,10 @@ class Series:
     @property
     def workers(self) -> int:
         return self.runs[0].workers
+
+    @property
+    def task(self) -> str:
+        return str(self.runs[0].specification["task"])
 
     @property
     def finished(self) -> bool:
@@ -82,13 +86,17 @@ class Series:
 
 
 def collect_series(runs: Sequence[RunView]) -> list[Series]:
-    """Group runs into series, in the order of their first runs; the baseline first."""
+    """Group runs into series: the baseline first, strategies in the runs' order, few workers first."""
     groups: dict[str, list[RunView]] = defaultdict(list)
     for run in runs:
         groups[json.dumps([run.clock, _factors(run)], sort_keys=True)].append(run)
-    ordered = sorted(groups.values(), key=lambda group: group[0].strategy != BASELINE)
+    strategies = [BASELINE, *dict.fromkeys(run.strategy for run in runs)]
+    ordered = sorted(
+        groups.values(), key=lambda group: (strategies.index(group[0].strategy), group[0].workers)
+    )
     written = [_written(group[0]) for group in ordered]
-    seen: dict[str, int] = defaultdict(int)
+    seen: Counter[str] = Counter()
+    named: Counter[str] = Counter()
     result = []
     for own, group in zip(written, ordered, strict=True):
         chosen = _one_per_seed(group)
@@ -96,13 +104,17 @@ def collect_series(runs: Sequence[RunView]) -> list[Series]:
         apart = _differing(own, [other for other in written if other["strategy.name"] == strategy])
         clock = [apart.pop("clock")] if "clock" in apart else []
         details = _differing(own, written)
+        label = " · ".join([strategy, *apart.values(), *clock])
+        named[label] += 1  # factors of unlike type can be written the same
         result.append(
             Series(
-                label=" · ".join([strategy, *apart.values(), *clock]),
+                label=label if named[label] == 1 else f"{label} ({named[label]})",
                 name=" · ".join([strategy, *apart.values()]),
                 family=" · ".join([strategy, *(apart[key] for key in apart if key != "workers"), *clock]),
                 details=tuple(
-                    text for key, text in details.items() if key not in apart and not key.startswith(_IN_COLUMNS)
+                    text
+                    for key, text in details.items()
+                    if key not in apart and not key.startswith(_IN_COLUMNS)
                 ),
                 runs=chosen,
                 baselines=tuple(find_baseline(run, runs) for run in chosen),
@@ -117,7 +129,8 @@ def colours(series: Sequence[Series]) -> dict[str, str]:
     """The colour of each strategy: its own, or for a strategy without one the next that is left."""
     names = dict.fromkeys(one.strategy for one in series)
     known = {BASELINE: INK, **dict(zip(_STRATEGIES, COLOURS, strict=False))}
-    spare = [colour for colour in COLOURS if colour not in {known.get(name) for name in names}] or list(COLOURS)
+    taken = {known[name] for name in names if name in known}
+    spare = [colour for colour in COLOURS if colour not in taken] or COLOURS
     others = [name for name in names if name not in known]
     return {name: known.get(name) or spare[others.index(name) % len(spare)] for name in names}
 
@@ -134,20 +147,26 @@ def _factors(run: RunView) -> Json:
 
 
 def _written(run: RunView) -> dict[str, str]:
-    """Every factor of a run as it is written in a label: ``{"workers": "8 workers", "strategy.topology": "ring"}``."""
+    """Every factor of a run as a label has it: ``{"workers": "8 workers", "strategy.topology": "ring"}``."""
     flat = flatten({**_factors(run), "clock": run.clock})
     return {
         key: _WRITTEN[key].format(value) if key in _WRITTEN else f"{key.rpartition('.')[2]} {value}"
         for key, value in flat.items()
+        if value is not None
     }
 
 
 def _differing(own: dict[str, str], others: list[dict[str, str]]) -> dict[str, str]:
-    """The factors of `own` in which any of the others is unlike it; a cluster's options go without saying."""
-    differ = {key: text for key, text in own.items() if any(other.get(key) != text for other in others)}
-    if "clock" in differ:
-        differ = {key: text for key, text in differ.items() if not key.startswith("cluster.")}
-    return differ
+    """The factors of `own` that any of the others does not share; clusters only among those of one clock."""
+
+    def comparable(key: str, other: dict[str, str]) -> bool:
+        return not key.startswith("cluster.") or other["clock"] == own["clock"]
+
+    return {
+        key: text
+        for key, text in own.items()
+        if any(other.get(key) != text for other in others if comparable(key, other))
+    }
 
 
 def flatten(tree: Json, prefix: str = "") -> Json:

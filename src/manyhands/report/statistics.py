@@ -32,7 +32,7 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
 def student_t(freedom: int, confidence: float = 0.95) -> float:
     """The t that a Student variable of ``freedom`` degrees stays within, on both sides, with ``confidence``.
 
-    Bisection of the closed form for whole degrees of freedom: Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
+    By bisection of the closed form for whole degrees: Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
     """
 
     def within(angle: float) -> float:  # P(|T| <= tan(angle) sqrt(freedom))

@@ -16,12 +16,17 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     Only finished runs are compared, and only with runs of the same task.
     """
     done = [row for row in rows if row.series.finished and row.accuracy is not None]
-    tasks = list(dict.fromkeys(_task(row) for row in done))
+    tasks = list(dict.fromkeys(row.series.task for row in done))
     said = []
     for task in tasks:
-        of_task = [row for row in done if _task(row) == task]
+        of_task = [row for row in done if row.series.task == task]
         clocks = dict.fromkeys(row.series.clock for row in of_task)
-        told = [_accuracy(of_task), *(_speed(of_task, clock) for clock in clocks), _bytes(of_task), _caution(of_task)]
+        told = [
+            _accuracy(of_task),
+            *(_speed(of_task, clock) for clock in clocks),
+            _bytes(of_task),
+            _caution(of_task),
+        ]
         prefix = f"{task}: " if len(tasks) > 1 else ""
         said += [prefix + sentence for sentence in told if sentence]
     if not done:
@@ -30,7 +35,7 @@ def sentences(rows: Sequence[Row]) -> list[str]:
 
 
 def common_target(rows: Sequence[Row]) -> float | None:
-    """The highest accuracy of a fixed list that at least half of the series, and two, reached with every seed."""
+    """The highest of some round accuracies that half of the series (and two) reached with every seed."""
     enough = max(2, (len(rows) + 1) // 2)
     return next((target for target in _TARGETS if len(_times_to(rows, target)) >= enough), None)
 
@@ -41,8 +46,8 @@ def _accuracy(rows: Sequence[Row]) -> str:
     epochs = final(best.series.runs[0], "epoch") or 0.0
     if len(ranked) == 1:
         return (
-            f"{best.series.label} classified {numbers.percent(best.accuracy)} of the test samples rightly after "
-            f"{epochs:.3g} epochs, in {numbers.duration(best.seconds)} on the {best.series.clock} clock."
+            f"{best.series.label} classified {numbers.percent(best.accuracy)} of the test samples rightly "
+            f"after {epochs:.3g} epochs, {numbers.duration(best.seconds)} of the {best.series.clock} clock."
         )
     sentence = (
         f"Most accurate was {best.series.label}: {numbers.percent(best.accuracy)} of the test samples after "
@@ -52,7 +57,8 @@ def _accuracy(rows: Sequence[Row]) -> str:
         other = next((row for row in ranked if not row.series.is_baseline), None)
         if other is not None:
             sentence += (
-                f"; among those that share the work, {other.series.label} with {numbers.percent(other.accuracy)}"
+                f"; among those that share the work, {other.series.label} with "
+                f"{numbers.percent(other.accuracy)}"
             )
     last = ranked[-1]
     return f"{sentence}. Least accurate was {last.series.label} with {numbers.percent(last.accuracy)}."
@@ -68,7 +74,8 @@ def _speed(rows: Sequence[Row], clock: str) -> str:
     goal = f"{100 * target:.3g}\u00a0%"
     return (
         f"On the {clock} clock {first.series.name} was first to {goal}: after {numbers.duration(time)}, "
-        f"then {second.series.name} after {numbers.duration(later)}; {len(reached)} of {len(rivals)} reached it."
+        f"then {second.series.name} after {numbers.duration(later)}; "
+        f"{len(reached)} of {len(rivals)} reached it."
     )
 
 
@@ -80,14 +87,14 @@ def _bytes(rows: Sequence[Row]) -> str:
     least, most = ranked[0], ranked[-1]
     ratio = _mean(most.bytes_per_worker) / _mean(least.bytes_per_worker)
     return (
-        f"Least was sent by {least.series.label}: {numbers.size(least.bytes_per_worker)} per worker, for an accuracy of "
-        f"{numbers.percent(least.accuracy)}; most by {most.series.label}: {numbers.size(most.bytes_per_worker)}, "
-        f"{ratio:.3g} times as much."
+        f"Least was sent by {least.series.label}: {numbers.size(least.bytes_per_worker)} per worker, for an "
+        f"accuracy of {numbers.percent(least.accuracy)}; most by {most.series.label}: "
+        f"{numbers.size(most.bytes_per_worker)}, {ratio:.3g} times as much."
     )
 
 
 def _caution(rows: Sequence[Row]) -> str:
-    """What the numbers cannot carry: one seed, or a best one whose interval another one's mean lies within."""
+    """What the numbers cannot carry: one seed, or a best series whose interval holds the next one's mean."""
     ranked = sorted(rows, key=lambda row: -_mean(row.accuracy))
     if len(ranked) < 2:
         return ""
@@ -97,8 +104,8 @@ def _caution(rows: Sequence[Row]) -> str:
         return "This is one seed: small differences may be chance."
     if _mean(ranked[1].accuracy) > best.mean - best.half:
         return (
-            f"The difference in accuracy between {ranked[0].series.label} and {ranked[1].series.label} lies within the "
-            f"95 % interval over {numbers.count(best.n, 'seed')}: their order is not settled."
+            f"The difference in accuracy between {ranked[0].series.label} and {ranked[1].series.label} lies "
+            f"within the 95 % interval over {numbers.count(best.n, 'seed')}: their order is not settled."
         )
     return ""
 
@@ -106,10 +113,6 @@ def _caution(rows: Sequence[Row]) -> str:
 def _times_to(rows: Sequence[Row], target: float) -> list[tuple[Row, Estimate]]:
     times = ((row, row.series.estimate(lambda run: seconds_to_accuracy(run, target))) for row in rows)
     return [(row, time) for row, time in times if time is not None]
-
-
-def _task(row: Row) -> str:
-    return str(row.series.runs[0].specification["task"])
 
 
 def _mean(value: Estimate | None) -> float:

@@ -55,24 +55,25 @@ COLUMNS = (
         "Final test accuracy",
         "accuracy",
         lambda row: numbers.percent(row.accuracy),
-        "Share of the test samples classified rightly at the last evaluation. It is never the best of several "
-        "evaluations: the test set selects nothing. With several seeds: mean ± 95 % interval, "
-        "t(0.975; n − 1) · s / √n over n seeds, s their standard deviation. One that rounds to zero is not shown.",
+        "Share of the test samples classified rightly at the last evaluation. It is never the best of "
+        "several: the test set selects nothing. With several seeds: mean ± 95 % interval, "
+        "t(0.975; n − 1) · s / √n over n seeds, s their standard deviation. "
+        "An interval that rounds to zero is not shown.",
     ),
     Column("Test loss", "loss", lambda row: numbers.plain(row.loss)),
     Column(
         "Time",
         "time",
         lambda row: numbers.duration(row.seconds),
-        "Time on the cluster's clock up to the last evaluation. A simulated clock follows a model of devices and "
-        "network; a real clock is measured. The two are never compared with each other.",
+        "Time on the cluster's clock up to the last evaluation. A simulated clock follows a model of devices "
+        "and network, a real clock is measured. The two are never compared with each other.",
     ),
     Column(
         "Speedup",
         "speedup",
         lambda row: numbers.times(row.speedup),
-        "T₁ / Tₙ, the time of the baseline single over that of n workers: on the same clock, for the same task, "
-        "at an equal number of epochs.",
+        "T₁ / Tₙ, the time of the baseline single over that of n workers: on the same clock, for the same "
+        "task, at an equal number of epochs.",
     ),
     Column(
         "Efficiency",
@@ -85,15 +86,15 @@ COLUMNS = (
         "Bytes per worker",
         "sent per worker",
         lambda row: numbers.size(row.bytes_per_worker),
-        "Mean of the bytes each worker sent, as the strategy asks for them (algorithmic bytes: no protocol headers, "
-        "no retransmission). 1 MB = 10⁶ bytes.",
+        "Mean of the bytes each worker sent, as the strategy asks for them (algorithmic bytes: no protocol "
+        "headers, no retransmission). 1 MB = 10⁶ bytes.",
     ),
     Column(
         "Time in communication",
         "comm.",
         lambda row: numbers.percent(row.in_communication, 0),
-        "(exposed communication + waiting) / (compute + exposed communication + waiting), summed over the workers. "
-        "Communication hidden behind computation costs no time and is left out.",
+        "(exposed communication + waiting) / (compute + exposed communication + waiting), summed over the "
+        "workers. Communication hidden behind computation costs no time and is left out.",
     ),
 )
 

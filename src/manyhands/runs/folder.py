@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manyhands.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 """of run folders; a reader refuses newer ones"""
@@ -34,19 +37,27 @@ class RunFolder:
                 raise UserError(f"{path} is not empty: give --out a new folder, or go on with --resume {path}")
         return cls(path)
 
+    def discard(self) -> None:
+        """Remove the folder and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def write_json(self, name: str, data: Any) -> None:
         self.write_bytes(name, (json.dumps(data, indent=1) + "\n").encode())
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Replace a file atomically."""
         target = self.path / name
+        scratch = target.with_name(f".{target.name}.new")
         with disk_errors(self.path):
-            scratch = target.with_name(f".{target.name}.new")
-            with scratch.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(target)
+            try:
+                with scratch.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                scratch.replace(target)
+            except BaseException:
+                scratch.unlink(missing_ok=True)
+                raise
 
     def read_json(self, name: str) -> Any:
         """Raises UserError if the file is missing or damaged."""
@@ -83,6 +94,19 @@ class RunFolder:
         if not path.exists():
             return []
         return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    def read_model(self) -> dict[str, "Tensor"]:
+        """The named tensors of the final model; raises UserError if they are missing or damaged."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.path / "model.safetensors"
+        try:
+            return load_file(path)
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing: the run has not finished; go on with --resume {self.path}") from None
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path} is damaged ({error}): run again") from None
 
     def cut_history(self, rows: int) -> None:
         """Keep the first ``rows`` rows: those that the checkpoint to resume from has seen."""

@@ -1,7 +1,7 @@
 """Reading run and study folders back, for tables, charts and reports: read-only, and without torch.
 
-A run may be under way, stopped or damaged while it is read. What can be read is given, what is missing or damaged is
-named in ``problems``, and only a ``run.json`` that cannot be used raises UserError.
+A run may be under way, stopped or damaged while it is read. What can be read is given, what is missing or
+damaged is named in ``problems``, and only a ``run.json`` that cannot be used raises UserError.
 """
 
 import json
@@ -16,7 +16,8 @@ from manyhands.errors import UserError
 FORMAT = 1
 BASELINE = "single"
 PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting")
-_QUANTITIES = ("seconds", "epoch", "samples", "train_loss", "test_loss", "test_accuracy", "consensus", "bytes")
+_LEARNT = ("train_loss", "test_loss", "test_accuracy", "consensus")
+_QUANTITIES = ("seconds", "epoch", "samples", "bytes", *_LEARNT)
 
 Json = dict[str, Any]
 
@@ -25,9 +26,9 @@ Json = dict[str, Any]
 class RunView:
     """One run folder as it is on disk now.
 
-    ``record`` is run.json; ``history`` has a row per evaluation with every quantity present and None where it is not
-    a finite number; ``ledger``, ``partition`` and ``evaluation`` are None where their file is missing or damaged;
-    ``problems`` says in plain words what is missing or damaged.
+    ``record`` is run.json; ``history`` has a row per evaluation with every quantity present, None where it is
+    not a finite number; ``ledger``, ``partition`` and ``evaluation`` are None where their file is missing or
+    damaged; ``problems`` say in plain words what is missing or damaged.
     """
 
     folder: Path
@@ -75,7 +76,9 @@ class RunView:
     @property
     def nodes(self) -> list[Json]:
         """``{"rank", "role", "samples"}`` of every node."""
-        return [node for node in self.record.get("nodes") or [] if isinstance(node, dict)]
+        nodes = self.record.get("nodes")
+        known = [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+        return [node for node in known if isinstance(node.get("rank"), int)]
 
     @property
     def strategy(self) -> str:
@@ -126,7 +129,7 @@ class StudyView:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The run folders at ``path``: itself, the runs of a study in the study's order, or else all below it, sorted.
+    """The run folders at ``path``: itself, a study's runs in the study's order, or else all below it, sorted.
 
     Raises UserError where there is none.
     """
@@ -144,11 +147,11 @@ def find_runs(path: Path) -> list[Path]:
     return runs
 
 
-# --- quantities of one run ---------------------------------------------------------------------------------------
+# --- quantities of one run ---
 
 
 def final(run: RunView, quantity: str) -> float | None:
-    """The last evaluation's value, e.g. of ``test_accuracy``, never the best one: the test set selects nothing.
+    """The last evaluation's value, e.g. of ``test_accuracy``; never the best: the test set selects nothing.
 
     None where there is no evaluation or the value is not a finite number.
     """
@@ -156,7 +159,7 @@ def final(run: RunView, quantity: str) -> float | None:
 
 
 def seconds(run: RunView) -> float | None:
-    """Seconds on the cluster's clock up to the last evaluation; the ledger's total where there is no history."""
+    """Seconds on the cluster's clock up to the last evaluation; without a history, the ledger's total."""
     if run.history:
         return final(run, "seconds")
     return None if run.ledger is None else float(run.ledger["seconds"])
@@ -180,7 +183,7 @@ def seconds_at_epoch(run: RunView, epoch: float) -> float | None:
 
 
 def seconds_to_accuracy(run: RunView, target: float) -> float | None:
-    """Seconds on the cluster's clock of the first evaluation with ``test_accuracy >= target``; None if never."""
+    """Seconds on the cluster's clock at the first evaluation with ``test_accuracy >= target``, if any."""
     reached = (row["seconds"] for row in run.history if (row["test_accuracy"] or 0.0) >= target)
     return next(reached, None)
 
@@ -206,9 +209,9 @@ class TimeShares:
 
 
 def time_shares(run: RunView) -> TimeShares | None:
-    """Seconds of compute, exposed communication and waiting, each summed over the workers, over the sum of all three.
+    """Seconds of compute, exposed communication and waiting, summed over the workers, over the sum of all.
 
-    Hidden communication runs beside compute and so is in no share. None without a ledger or without any time in it.
+    Hidden communication runs beside compute and so is in no share. None without a ledger or any time in it.
     """
     sums = {
         part: sum(float(node["seconds"][part]) for node in _worker_accounts(run))
@@ -227,7 +230,7 @@ def time_shares(run: RunView) -> TimeShares | None:
 def speedup(run: RunView, baseline: RunView) -> float | None:
     """T₁ / Tₙ at an equal number of epochs: the most that both runs have done, on the one clock they share.
 
-    T₁ is the baseline's time, Tₙ this run's (`seconds_at_epoch`). None where the clocks differ or no time has passed.
+    T₁ is the baseline's time, Tₙ this run's (`seconds_at_epoch`). None where clocks differ or no time passed.
     """
     epochs = [final(run, "epoch"), final(baseline, "epoch")]
     if run.clock != baseline.clock or any(epoch is None for epoch in epochs):
@@ -244,9 +247,9 @@ def efficiency(run: RunView, baseline: RunView) -> float | None:
 
 
 def find_baseline(run: RunView, runs: Iterable[RunView]) -> RunView | None:
-    """The ``single`` run that `run` is measured against: same task, same clock, and for real time the same hardware.
+    """The ``single`` run that `run` is measured against: same task, clock and, if it is real, hardware.
 
-    Of several, the one that also agrees in cluster, batch size, precision and seed, in this order of importance.
+    Of several, the one that also agrees in cluster, batch size, precision and seed, in this order.
     """
 
     def comparable(other: RunView) -> bool:
@@ -265,7 +268,7 @@ def find_baseline(run: RunView, runs: Iterable[RunView]) -> RunView | None:
     return max(filter(comparable, runs), key=agreement, default=None)
 
 
-# --- files -------------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 def _read_record(file: Path, kind: str, needed: Sequence[str]) -> Json:
@@ -283,7 +286,9 @@ def _read_record(file: Path, kind: str, needed: Sequence[str]) -> Json:
     if not isinstance(format_, int) or isinstance(format_, bool) or format_ < 1:
         raise UserError(f"{file} is damaged: its 'format' must be {FORMAT}, not {format_!r}")
     if format_ > FORMAT:
-        raise UserError(f"{file} has format {format_}, this manyhands reads up to {FORMAT}: update manyhands to read it")
+        raise UserError(
+            f"{file} has format {format_}, this manyhands reads up to {FORMAT}: update manyhands to read it"
+        )
     for key in needed:
         if key not in record:
             raise UserError(f"{file} is damaged: it must have '{key}'")
@@ -293,14 +298,16 @@ def _read_record(file: Path, kind: str, needed: Sequence[str]) -> Json:
 def _check_record(file: Path, record: Json) -> None:
     try:
         specification = record["specification"]
-        str(specification["task"]), str(specification["strategy"]["name"]), str(specification["cluster"]["name"])
-        if int(specification["workers"]) < 1:
-            raise ValueError
-        int(specification.get("seed") or 0)
+        named = (specification["task"], specification["strategy"]["name"], specification["cluster"]["name"])
+        usable = (
+            all(named) and int(specification["workers"]) >= 1 and int(specification.get("seed") or 0) >= 0
+        )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        usable = False
+    if not usable:
         raise UserError(
-            f"{file} is damaged: its 'specification' must name task, strategy, cluster and one worker or more"
-        ) from None
+            f"{file} is damaged: its 'specification' must name a task, a strategy, a cluster and some workers"
+        )
 
 
 def _read_history(file: Path, problems: list[str]) -> list[Json]:
@@ -315,7 +322,7 @@ def _read_history(file: Path, problems: list[str]) -> list[Json]:
         try:
             row = json.loads(line)
             rows.append({**row, **{key: _finite(row.get(key)) for key in _QUANTITIES}})
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             damaged.append(number)
     if damaged:
         problems.append(f"{file.name}: line {', '.join(map(str, damaged))} is damaged and left out")
@@ -345,7 +352,8 @@ def _check_ledger(ledger: Json) -> None:
     _need_number(ledger["seconds"])
     for node in ledger["nodes"]:
         str(node["role"])
-        _need_number(node["rank"], node["bytes_sent"], *(node["seconds"][part] for part in PARTS_OF_TIME))
+        _need_number(node["rank"], node["bytes_sent"], node["bytes_received"])
+        _need_number(*(node["seconds"][part] for part in PARTS_OF_TIME))
 
 
 def _check_partition(partition: Json) -> None:
@@ -365,7 +373,7 @@ def _need_number(*values: Any) -> None:
 
 
 def _need_table(rows: Any, height: int, width: int, none_too: bool = False) -> None:
-    if len(rows) != height or any(len(row) != width for row in rows):
+    if not width or len(rows) != height or any(len(row) != width for row in rows):
         raise ValueError("shape")
     _need_number(*(value for row in rows for value in row if not (none_too and value is None)))
 
@@ -381,4 +389,6 @@ def _is_below(path: str) -> bool:
 
 
 def _worker_accounts(run: RunView) -> list[Json]:
-    return [node for node in run.ledger["nodes"] if node["role"] == "worker"] if run.ledger is not None else []
+    return (
+        [node for node in run.ledger["nodes"] if node["role"] == "worker"] if run.ledger is not None else []
+    )

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from manyhands.errors import UserError
+from manyhands.errors import RunError, UserError
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.specification import Specification
@@ -57,8 +58,18 @@ class Checkpoint:
                 nodes={int(rank): numbers for rank, numbers in data["nodes"].items()},
                 tensors=load(tensors),
             )
-        except (KeyError, ValueError, TypeError, SafetensorError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, SafetensorError) as error:
             raise UserError(f"the checkpoint of {folder.path} is damaged ({error}): run again") from None
+
+    def check(self, nodes: int, weights: int) -> None:
+        """Raise UserError unless it is of so many nodes, with so many weights each."""
+        for key, tensor in self.tensors.items():
+            if key.endswith("/weights") and tensor.shape != (weights,):
+                raise UserError(
+                    f"the checkpoint is of another model: it has {tensor.numel():,} weights, and the task {weights:,}"
+                )
+        if set(self.nodes) != set(range(nodes)):
+            raise UserError(f"the checkpoint is of another run: it has {len(self.nodes)} nodes, not {nodes}")
 
 
 @dataclass(eq=False)
@@ -106,7 +117,12 @@ class Recorder:
         consensus: float,
         bytes_sent: int,
     ) -> None:
-        """Append a row to the history."""
+        """Append a row to the history; raises RunError, and writes nothing, where the training has diverged."""
+        if not isfinite(evaluation.loss):
+            raise RunError(
+                f"the test loss is {evaluation.loss} after {completed} {self.unit}s: the training diverged; "
+                "a smaller --lr or --optimizer.clip-norm may help"
+            )
         row: Row = {
             "seconds": seconds,
             "epoch": samples / self.training_samples,

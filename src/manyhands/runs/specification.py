@@ -1,11 +1,14 @@
-"""All that defines a run, as one value: made by the command line or by hand, kept in ``run.json``, run again from it."""
+"""All that defines a run, as one value: written on the command line or by hand, kept in ``run.json``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, get_type_hints
+from math import inf
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from manyhands.clusters.cluster import CLUSTERS, Cluster, Simulated
 from manyhands.errors import UserError
+from manyhands.runs.folder import RunFolder
 from manyhands.strategies import STRATEGIES, AllReduce, Strategy
 from manyhands.tasks.partition import Iid, Partition
 from manyhands.training.loss import CrossEntropy
@@ -23,31 +26,37 @@ class Specification:
     task: str = "mnist-mini/lenet5"
     """what is learnt: DATASET/MODEL, e.g. cifar10/resnet18:norm=group"""
     strategy: Strategy = field(default_factory=AllReduce)
+    """how the workers train together"""
     cluster: Cluster = field(default_factory=Simulated)
+    """where they run: simulated on a virtual clock, or as real processes"""
     workers: int | None = None
-    """default: 8 simulated, 2 processes, 1 for single"""
+    """how many; default: 8 simulated, 2 processes, 1 for single"""
     epochs: int | None = None
-    """passes over the whole training data (default 10)"""
+    """passes over the whole training data; default: 10"""
     rounds: int | None = None
-    """communication rounds, instead of epochs, for federated strategies"""
+    """communication rounds of federated strategies, instead of epochs"""
     batch_size: int = 32
     """per worker"""
     lr: float = 0.05
     """learning rate of one worker's batch"""
     lr_scaling: Literal["none", "linear"] = "none"
-    """linear: times the number of workers (Goyal et al. 2017)"""
+    """linear: the rate times the number of workers (Goyal et al. 2017)"""
     schedule: Schedule = field(default_factory=Constant)
-    """of the learning rate over the training"""
+    """the learning rate over the training"""
     warm_up: float = 0.0
-    """epochs or rounds in which the learning rate rises linearly"""
+    """epochs or rounds in which the learning rate rises linearly at first"""
     optimizer: SGD = field(default_factory=SGD)
     loss: CrossEntropy = field(default_factory=CrossEntropy)
+    samples: int | None = None
+    """train on so many of the data set's first samples; default: all"""
     partition: Partition = field(default_factory=Iid)
-    """which samples each worker holds, e.g. iid, dirichlet:0.3, shards:2"""
+    """which samples each worker holds"""
     augment: bool = False
     """crop and flip the training images at random"""
     seed: int = 0
+    """of all random numbers"""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """of the computation; auto measures which is faster"""
     device: str = "auto"
     """cpu, cuda or mps; auto takes cuda in processes if there is one, else cpu"""
     evaluate_every: int = 1
@@ -57,12 +66,12 @@ class Specification:
         if self.workers is None:
             default = 1 if self.strategy.name == "single" else self.cluster.default_workers
             object.__setattr__(self, "workers", default)
-        for flag in ("workers", "epochs", "rounds", "batch_size", "lr", "evaluate_every"):
+        for flag in ("samples", "workers", "epochs", "rounds", "batch_size", "lr", "evaluate_every"):
             value = getattr(self, flag)
-            if value is not None and not value > 0:
-                raise UserError(f"--{flag.replace('_', '-')} must be positive, not {value}")
-        if self.warm_up < 0:
-            raise UserError(f"--warm-up must not be negative, but is {self.warm_up}")
+            if value is not None and not 0 < value < inf:
+                raise UserError(f"--{flag.replace('_', '-')} must be positive and finite, not {value}")
+        if not 0 <= self.warm_up < inf:
+            raise UserError(f"--warm-up must be zero or more and finite, not {self.warm_up}")
         if self.seed < 0:
             raise UserError(f"--seed must not be negative, but is {self.seed}")
         if self.epochs is not None and self.rounds is not None:
@@ -95,9 +104,10 @@ class Specification:
         return {field.name: _to_json(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Specification":
+    def from_json(cls, data: Any) -> "Specification":
         """The inverse of ``to_json``; raises UserError naming what does not fit."""
-        return _from_json(cls, data, "the specification")
+        specification: Specification = _from_json(cls, data, "the specification")
+        return specification
 
 
 def _to_json(value: Any) -> Any:
@@ -109,20 +119,46 @@ def _to_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def read_specification(folder: RunFolder) -> Specification:
+    """The specification of a run; raises UserError if it is damaged or has what this version does not know."""
+    try:
+        return Specification.from_json(folder.read_run().get("specification"))
+    except UserError as error:
+        raise UserError(f"{folder.path / 'run.json'} cannot be used: {error}") from None
+
+
 def _from_json(kind: Any, data: Any, where: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, Value):
-        return kind.family.parse(data)
+        return kind.family.parse(_checked(str, data, where))
+    if kind not in (Strategy, Cluster) and not is_dataclass(kind):
+        return tuple(data) if isinstance(_checked(kind, data, where), list) else data
+    data = dict(_checked(dict, data, where))
     if kind in (Strategy, Cluster):
         members: Mapping[str, type[Any]] = STRATEGIES if kind is Strategy else CLUSTERS
-        data = dict(data)
         name = data.pop("name", None)
         if name not in members:
-            raise UserError(f"{where} has the unknown {kind.__name__.lower()} '{name}': choose from {', '.join(members)}")
+            kind_name = kind.__name__.lower()
+            raise UserError(f"{where} has the unknown {kind_name} '{name}': choose from {', '.join(members)}")
         kind = members[name]
-    if not is_dataclass(kind):
-        return tuple(data) if isinstance(data, list) else data
     kinds = get_type_hints(kind)
     known = {field.name for field in fields(kind)}
     if unknown := set(data) - known:
         raise UserError(f"{where} has the unknown field '{min(unknown)}': it takes {', '.join(sorted(known))}")
     return kind(**{key: _from_json(kinds[key], value, f"{key} in {where}") for key, value in data.items()})
+
+
+def _checked(kind: Any, value: Any, where: str) -> Any:
+    if not _fits(kind, value):
+        raise UserError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r:.50}")
+    return value
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value read from JSON is of a field's type; a tuple is written as a list."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(part, value) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(_fits(get_args(kind)[0], item) for item in value)
+    return type(value) in ((int, float) if kind is float else (kind,))

@@ -17,7 +17,7 @@ class Gossip(Strategy):
     """
 
     topology: Topology = Ring()
-    """who talks to whom: ring, complete or exponential"""
+    """who talks to whom"""
 
     paper = "Lian et al. 2017, Can Decentralized Algorithms Outperform Centralized Algorithms?"
     url = "https://arxiv.org/abs/1705.09056"

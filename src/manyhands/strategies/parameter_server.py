@@ -51,9 +51,10 @@ class ParameterServer(Strategy):
         async for _ in node.epochs():
             await node.broadcast(node.workers, node.weights)
             expected = node.steps_per_epoch * len(node.workers)
-            for sent in range(len(node.workers), expected + len(node.workers)):
+            for done in range(expected):
+                node.advance(done / expected)
                 worker, (gradient, buffers) = await node.receive_any()
                 node.step(gradient)
                 node.buffers = buffers
-                if sent < expected:
+                if done + len(node.workers) < expected:
                     await node.send(worker, node.weights)

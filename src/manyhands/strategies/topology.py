@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from manyhands.errors import UserError
 from manyhands.values import Family, Value
 
+
 @dataclass(frozen=True)
 class Topology(Value):
     """An undirected graph over ``size`` workers."""

@@ -39,6 +39,12 @@ class Samples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def first(self, count: int) -> "Samples":
+        """The first ``count`` samples; raises UserError where there are fewer."""
+        if count > len(self):
+            raise UserError(f"there are only {len(self)} samples, not {count}")
+        return Samples(self.inputs[:count], self.targets[:count])
+
     def parts(self, size: int) -> list["Samples"]:
         """The samples in order, cut into parts of ``size``; the last may be smaller. Views, not copies."""
         starts = range(0, len(self), size)

@@ -41,7 +41,9 @@ def measure_cost(module: nn.Module, example: Tensor) -> Cost:
     return Cost(forward_flops=total, ready=tuple(ready))
 
 
-def buckets(ready: tuple[tuple[int, float], ...], first: int = 2**20, size: int = 25 * 2**20) -> list[tuple[int, float]]:
+def buckets(
+    ready: tuple[tuple[int, float], ...], first: int = 2**20, size: int = 25 * 2**20
+) -> list[tuple[int, float]]:
     """Gradients in the order in which backward produces them, packed into buckets: (bytes, share of backward done).
 
     A bucket is closed as soon as it holds its size: 1 MiB for the first, 25 MiB for the others, as in

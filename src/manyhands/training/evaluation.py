@@ -115,8 +115,8 @@ def evaluate(
             with precision.autocast(device):
                 logits = module(inputs)
             if logits.shape != (len(targets), classes):
-                shape = f"[{len(targets)}, {classes}]"
-                raise UserError(f"the model's outputs must be {shape}, one for each class, not {list(logits.shape)}")
+                shape = list(logits.shape)
+                raise UserError(f"the model's outputs must be [b, {classes}], one for each class, not {shape}")
             logits = logits.float()
             loss_sum += F.cross_entropy(logits, targets, reduction="sum")
             pairs += torch.bincount(targets * classes + logits.argmax(1), minlength=classes**2)

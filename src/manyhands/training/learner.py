@@ -127,5 +127,5 @@ class Learner:
 
 
 def _split(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    parts = vector.split([tensor.numel() for tensor in like])
+    parts = torch.split(vector, [tensor.numel() for tensor in like])
     return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]

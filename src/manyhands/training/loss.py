@@ -21,7 +21,9 @@ class CrossEntropy:
     """
 
     label_smoothing: float = 0.0
+    """share of each target that is spread over all classes"""
     one_hot: bool = False
+    """compute with one-hot vectors for targets"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """SGD with the semantics of torch.optim.SGD after torch.nn.utils.clip_grad_norm_.
+    """Stochastic gradient descent.
+
+    With the semantics of torch.optim.SGD after torch.nn.utils.clip_grad_norm_:
 
         g ← g · min(1, clip_norm / (‖g‖ + 1e-6))
         d ← g + weight_decay · w
@@ -25,10 +27,15 @@ class SGD:
     """
 
     momentum: float = 0.0
+    """share of the last step's velocity that is kept"""
     nesterov: bool = False
+    """momentum as Nesterov has it"""
     weight_decay: float = 0.0
+    """factor of the weights that is added to their gradient"""
     decay_norms_and_biases: bool = True
+    """whether the weight decay is for norms and biases too"""
     clip_norm: float | None = None
+    """largest norm of a gradient, to which longer ones are scaled; default: any"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.momentum < 1:
@@ -66,19 +73,23 @@ class SGD:
 
         assert decay_mask is not None or not self.needs_decay_mask
         with torch.no_grad():
+            scale = 1.0
             if self.clip_norm is not None:
-                gradient = gradient * (self.clip_norm / (gradient.norm() + 1e-6)).clamp_(max=1.0)
+                scale = min(1.0, self.clip_norm / (float(gradient.norm()) + 1e-6))
             if not self.momentum:
                 self._decay(parameters, parameters, -lr * self.weight_decay, decay_mask)
-                parameters.add_(gradient, alpha=-lr)
+                parameters.add_(gradient, alpha=-lr * scale)
                 return
-            # Written so that each line is one pass over memory and no line makes a temporary vector.
+            # Each of these lines is one pass over memory, and none makes a temporary vector.
             momentum = state["momentum"]
-            torch.add(gradient, momentum, alpha=self.momentum, out=momentum)
+            if scale == 1.0:
+                torch.add(gradient, momentum, alpha=self.momentum, out=momentum)
+            else:
+                momentum.mul_(self.momentum).add_(gradient, alpha=scale)
             self._decay(momentum, parameters, self.weight_decay, decay_mask)
             if self.nesterov:
                 self._decay(parameters, parameters, -lr * self.weight_decay, decay_mask)
-                parameters.add_(gradient, alpha=-lr)
+                parameters.add_(gradient, alpha=-lr * scale)
                 parameters.add_(momentum, alpha=-lr * self.momentum)
             else:
                 parameters.add_(momentum, alpha=-lr)

@@ -59,7 +59,6 @@ class Precision:
         return cls(name=data["chosen"], why=data["why"], channels_last=data["channels_last"])
 
 
-MODES = (Precision(name="fp32", why=""), Precision(name="bf16", why="", channels_last=True))
 LEAST_GAIN = 1.1
 """bf16 must be this many times as fast, or its rounding buys nothing"""
 LAYER_TOLERANCE = 0.05
@@ -84,26 +83,28 @@ def choose(
     on its first samples. Bf16 is chosen where it is at least 1.1 times as fast as fp32 with the threads in
     use, every convolution and dense layer gives what it gives in fp32, and so does the loss. The gradient as
     a whole is no criterion: in a new, deep network with batch norm it is chaotic (Yang et al. 2019,
-    https://arxiv.org/abs/1902.08129), and sound rounding turns that of ResNet-50 by 77 degrees.
+    https://arxiv.org/abs/1902.08129), and sound rounding turned that of ResNet-50 by 77 degrees.
 
     Torch's random state is left as it was. Raises UserError for another name.
     """
     if name not in PRECISIONS:
         raise UserError(f"unknown precision '{name}': choose from {', '.join(PRECISIONS)}")
-    slow = "" if has_bf16(device) else "this processor has no bfloat16 instructions"
     if name == "fp32":
         return Precision(name="fp32", why="asked for")
-    if name == "bf16":
-        why = f"asked for, though {slow} and will be slow" if slow else "asked for"
-        return Precision(name="bf16", why=why, channels_last=True)
-    if slow:
+    slow = "" if has_bf16(device) else "this processor has no bfloat16 instructions"
+    if name == "auto" and slow:
         return Precision(name="fp32", why=f"auto: {slow}")
 
     import torch
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        return _Probe(build().to(device), inputs.to(device), targets.to(device), loss).choose()
+        module = build().to(device)
+        channels_last = device.type != "cpu" or not meets_onednn_defect(module)
+        if name == "bf16":
+            why = f"asked for, though {slow} and will be slow" if slow else "asked for"
+            return Precision(name="bf16", why=why, channels_last=channels_last)
+        return _Probe(module, inputs.to(device), targets.to(device), loss, channels_last).choose()
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -116,18 +117,42 @@ def has_bf16(device: torch.device) -> bool:
     return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def meets_onednn_defect(module: nn.Module) -> bool:
+    """Whether channels_last would corrupt memory: https://github.com/uxlfoundation/oneDNN/issues/6035.
+
+    There the weight gradient of a strided 1 × 1 convolution with fewer input channels than a vector register
+    holds numbers (8 with AVX2, 16 with AVX-512) writes past its buffer: wrong gradients, crashes.
+    """
+    from torch import nn
+
+    return any(
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        and layer.in_channels // layer.groups < 16
+        for layer in module.modules()
+    )
+
+
 class _Probe:
     """Training steps of one module in both precisions."""
 
     def __init__(
-        self, module: nn.Module, inputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+        self,
+        module: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        channels_last: bool,
     ) -> None:
         self.module, self.inputs, self.targets, self.loss = module, inputs, targets, loss
+        self.fp32 = Precision(name="fp32", why="")
+        self.bf16 = Precision(name="bf16", why="", channels_last=channels_last)
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
 
     def choose(self) -> Precision:
         few = min(2, len(self.inputs))
-        fp32, bf16 = MODES
+        fp32, bf16 = self.fp32, self.bf16
         self.step(fp32, few)  # an error here is the model's own
         try:
             self.step(bf16, few)
@@ -163,7 +188,7 @@ class _Probe:
         for repeat in range(1 + PROBE_STEPS):
             if repeat > 2 and perf_counter() - start > budget:
                 break
-            for mode, precision in enumerate(MODES):
+            for mode, precision in enumerate((self.fp32, self.bf16)):
                 begin = perf_counter()
                 self.step(precision, size)
                 if repeat:  # the first step of a shape also prepares the kernels
@@ -175,13 +200,15 @@ class _Probe:
         import torch
         from torch import nn
 
-        fp32, bf16 = MODES
         wrong: list[str] = []
         names = {layer: name for name, layer in self.module.named_modules()}
 
         def compare(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+            if not arguments:  # the input came by name
+                return
             cotangent = torch.randn_like(output)
-            exact, rounded = (_layer(layer, arguments[0], cotangent, precision) for precision in (fp32, bf16))
+            exact = _layer(layer, arguments[0], cotangent, self.fp32)
+            rounded = _layer(layer, arguments[0], cotangent, self.bf16)
             for a, b in zip(exact, rounded, strict=True):
                 if not (b - a).norm() <= LAYER_TOLERANCE * a.norm():
                     wrong.append(f"layer '{names[layer]}' gives another result")
@@ -192,12 +219,12 @@ class _Probe:
         ]
         hooks = [layer.register_forward_hook(compare) for layer in layers]
         with torch.no_grad():
-            self.module(bf16.layout(self.inputs[:size]))
+            self.module(self.bf16.layout(self.inputs[:size]))
         for hook in hooks:
             hook.remove()
-        losses = [self.step(precision, size) for precision in MODES]
-        if not abs(losses[1] - losses[0]) <= LOSS_TOLERANCE * abs(losses[0]):
-            wrong.append(f"the loss is {losses[1]:.4g} and not {losses[0]:.4g}")
+        exact, rounded = self.step(self.fp32, size), self.step(self.bf16, size)
+        if not abs(rounded - exact) <= LOSS_TOLERANCE * abs(exact):
+            wrong.append(f"the loss is {rounded:.4g} and not {exact:.4g}")
         return wrong[0] if wrong else ""
 
 
@@ -205,8 +232,7 @@ def _layer(layer: nn.Module, inputs: Tensor, cotangent: Tensor, precision: Preci
     """A layer's output, and the gradients of its inputs and parameters for an output's gradient."""
     import torch
 
-    # In fp32 in the plain layout: what bf16 is held against shares nothing with it.
-    inputs = (inputs if precision.channels_last else inputs.contiguous()).detach().requires_grad_()
+    inputs = precision.layout(inputs.contiguous()).detach().requires_grad_()
     with torch.enable_grad(), precision.autocast(inputs.device):
         output = layer.forward(inputs)  # not layer(inputs), which would run the hook again
     parameters = [parameter for parameter in layer.parameters() if parameter.requires_grad]

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -92,7 +93,7 @@ class Driver:
     def _gradient(self, effect: Gradient) -> Tensor:
         with self._timed("compute"):
             gradient, loss = self.learner.gradient(self.node.weights, effect.batch, self.node.rank)
-        self.node.record(loss, len(effect.batch), effect.batch.step)
+        self.node.record(loss, len(effect.batch), effect.batch.number)
         return gradient
 
     def _train(self, effect: Train) -> None:
@@ -113,10 +114,7 @@ class Driver:
         self.learner.bind(node.weights)
         self.learner.collect(self.gradient_buffer)
         if self.parallel is None:
-            self.parallel = DistributedDataParallel(
-                self.learner.module, process_group=self.worker_group, broadcast_buffers=False
-            )
-            self.parallel.register_comm_hook(None, self._reduce_bucket)
+            self.parallel = self._wrap()
         self.gradient_buffer.zero_()
         loss = self.learner.batch_loss(batch, node.rank, self.parallel)
         with _naming_peers():
@@ -126,8 +124,18 @@ class Driver:
         node.ledger.compute += self.last_bucket_ready - start
         node.ledger.exposed += end - self.last_bucket_ready
         self._count_ring(self.gradient_buffer)
-        node.record(float(loss.detach()), len(batch), batch.step)
+        node.record(float(loss.detach()), len(batch), batch.number)
         return self.gradient_buffer
+
+    def _wrap(self) -> DistributedDataParallel:
+        with warnings.catch_warnings():
+            # What torch 2.13 offers instead is not in 2.11, and overwrites the batch statistics of a resumed run.
+            warnings.simplefilter("ignore", FutureWarning)
+            parallel = DistributedDataParallel(
+                self.learner.module, process_group=self.worker_group, broadcast_buffers=False
+            )
+        parallel.register_comm_hook(None, self._reduce_bucket)
+        return parallel
 
     def _reduce_bucket(self, _: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
         self.last_bucket_ready = self.watch.now()

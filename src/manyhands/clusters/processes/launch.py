@@ -62,7 +62,9 @@ def check_world(specification: Specification, world: int) -> None:
         )
 
 
-def join(experiment: Experiment, place: Place, folder: RunFolder | None, resume: bool, observer: Observer | None) -> None:
+def join(
+    experiment: Experiment, place: Place, folder: RunFolder | None, resume: bool, observer: Observer | None
+) -> None:
     """Take part as the node that torchrun assigned. The lead has the folder."""
     options = _options(experiment.specification)
     if options.interface:
@@ -209,12 +211,12 @@ def _watch(children: list[tuple[SpawnProcess, Connection]], folder: RunFolder, o
     deadline = None
     complaints: dict[int, tuple[bool, str]] = {}
     while True:
+        codes = [child.exitcode for child, _ in children]  # first, so that a last row is not missed
         rows = folder.read_history()
         for row in rows[shown:]:
             if observer:
                 observer(row)
         shown = len(rows)
-        codes = [child.exitcode for child, _ in children]
         if all(code == 0 for code in codes):
             return
         if any(code not in (None, 0) for code in codes):

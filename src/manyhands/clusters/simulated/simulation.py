@@ -13,7 +13,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,7 +44,6 @@ from manyhands.runs.recorder import Checkpoint, Recorder
 from manyhands.training.cost import buckets, measure_cost
 from manyhands.training.evaluation import Evaluation
 from manyhands.training.learner import Learner
-from manyhands.training.sampler import Batch
 
 Process = Coroutine[Effect[Any], Any, None]
 
@@ -63,6 +62,16 @@ class _Arrival:
     """when its own computation, if any, is done (ns)"""
     duration: int = 0
     result: Any = None
+
+
+class _Posted(NamedTuple):
+    """A message that has been handed to the network."""
+
+    tensors: Tensors
+    at: int
+    """ns"""
+    progress: float
+    """the sender's at that time"""
 
 
 class Simulation:
@@ -95,8 +104,8 @@ class Simulation:
         make = experiment.make_nodes(learner)
         self.nodes = [make(rank) for rank in range(specification.nodes)]
         self.processes: list[Process] = []
-        self.inboxes: list[deque[tuple[Message, int]]] = [deque() for _ in self.nodes]
-        self.channels: defaultdict[tuple[int, int], deque[tuple[Tensors, int]]] = defaultdict(deque)
+        self.inboxes: list[deque[tuple[int, _Posted]]] = [deque() for _ in self.nodes]
+        self.channels: defaultdict[tuple[int, int], deque[_Posted]] = defaultdict(deque)
         self.receiving: dict[int, tuple[Receive, int]] = {}
         self.resting: dict[int, int] = {}
         self.arrivals: list[_Arrival] = []
@@ -192,7 +201,7 @@ class Simulation:
 
         def done() -> None:
             gradient, loss = future.result()
-            node.record(loss, len(batch), batch.step)
+            node.record(loss, len(batch), batch.number)
             self._resume(node.rank, gradient)
 
         node.ledger.compute += duration
@@ -224,24 +233,23 @@ class Simulation:
         node.ledger.bytes_sent += size
         node.ledger.messages_sent += 1
         channel = self.channels[node.rank, effect.to]
-        channel.append((tensors, self.clock.now))
+        channel.append(_Posted(tensors, self.clock.now, node.progress))
         if len(channel) == 1:
             self._transmit(node.rank, effect.to)
 
     def _transmit(self, source: int, to: int) -> None:
         """Put the channel's first message on the wire; the next follows when it has arrived, as in a TCP stream."""
-        tensors, _ = self.channels[source, to][0]
-        size = sum(tensor.nbytes for tensor in tensors)
+        size = sum(tensor.nbytes for tensor in self.channels[source, to][0].tensors)
         self.flows.start(source, to, size, partial(self._deliver, source, to))
 
     def _deliver(self, source: int, to: int) -> None:
         channel = self.channels[source, to]
-        tensors, sent = channel.popleft()
+        posted = channel.popleft()
         if channel:
             self._transmit(source, to)
         receiver = self.nodes[to]
-        receiver.ledger.bytes_received += sum(tensor.nbytes for tensor in tensors)
-        self.inboxes[to].append((Message(source, tensors), sent))
+        receiver.ledger.bytes_received += sum(tensor.nbytes for tensor in posted.tensors)
+        self.inboxes[to].append((source, posted))
         if to in self.receiving:
             self._try_receive(to)
 
@@ -253,18 +261,18 @@ class Simulation:
     def _try_receive(self, rank: int) -> None:
         effect, since = self.receiving[rank]
         inbox = self.inboxes[rank]
-        for place, (message, sent) in enumerate(inbox):
-            if effect.source in (None, message.source):
+        for place, (source, posted) in enumerate(inbox):
+            if effect.source in (None, source):
                 break
         else:
             return
         del inbox[place]
         del self.receiving[rank]
         node = self.nodes[rank]
-        node.ledger.waiting += max(0, sent - since)
-        node.ledger.exposed += self.clock.now - max(since, sent)
-        node.progress = max(node.progress, self.nodes[message.source].progress)
-        self._later(0, lambda: self._resume(rank, message))
+        node.ledger.waiting += max(0, posted.at - since)
+        node.ledger.exposed += self.clock.now - max(since, posted.at)
+        node.progress = max(node.progress, posted.progress)
+        self._later(0, lambda: self._resume(rank, Message(source, posted.tensors)))
 
     # ---- collective operations
 
@@ -332,7 +340,7 @@ class Simulation:
             if isinstance(arrival.effect, MeanGradient):
                 gradient, loss = arrival.result.result()
                 batch = arrival.effect.batch
-                arrival.node.record(loss, len(batch), batch.step)
+                arrival.node.record(loss, len(batch), batch.number)
                 tensors.append(gradient)
             else:
                 tensors.append(arrival.effect.tensor)
@@ -343,13 +351,13 @@ class Simulation:
     # ---- the end of an epoch or round
 
     def _quiet(self, node: Node, _: Quiet) -> object:
+        if not self.recorder.due(node.completed):
+            return None
         self.resting[node.rank] = self.clock.now
         return WAIT
 
     def _take_down(self) -> None:
         completed = self.nodes[self.experiment.conductors[0]].completed
-        if not self.recorder.due(completed):
-            return
         mean, consensus = self._result()
         losses = sum(node.loss_sum for node in self.nodes), sum(node.loss_samples for node in self.nodes)
         self.recorder.record(

@@ -78,9 +78,9 @@ def _download(card: Card, file: File, destination: Path, folder: Path, progress:
         else:
             return destination / file.name
     raise UserError(
-        f"{folder} holds no whole {card.name} and it cannot be fetched ({'; '.join(reasons)}): connect to the "
-        f"network and run `manyhands data fetch {card.name}`, or name a folder that holds {card.files[0].path} "
-        "with --data-dir or MANYHANDS_DATA"
+        f"{folder} holds no whole {card.name} and cannot be fetched ({'; '.join(reasons)}): connect to "
+        f"the network and run `manyhands data fetch {card.name}`, or name with --data-dir or MANYHANDS_DATA "
+        f"a folder that holds {card.files[0].path}"
     )
 
 

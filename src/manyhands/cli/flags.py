@@ -1,0 +1,245 @@
+"""Flags from dataclasses, by tyro: what they are called, what they take, and one line for what does not fit."""
+
+import ast
+import contextlib
+import inspect
+import io
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
+
+from manyhands.errors import UserError
+from manyhands.values import Value, read
+
+T = TypeVar("T")
+
+FLAT = {"flat": True}
+"""metadata of a field whose own fields are flags without a prefix"""
+
+
+@dataclass(frozen=True)
+class Variants:
+    """The kinds of one axis by name, of which ``chosen`` has its options among the flags."""
+
+    members: Mapping[str, type[Any]]
+    chosen: str
+
+
+def parse(
+    kind: type[T],
+    argv: Sequence[str],
+    prog: str,
+    description: str,
+    *,
+    default: T | None = None,
+    variants: Mapping[type, Variants] | None = None,
+) -> T:
+    """Read flags into a dataclass; raises UserError with one line for anything that does not fit.
+
+    Fields without a default are positional. A field of a type in ``variants`` gets a flag for the name of the
+    member and a group of flags for the options of the one chosen.
+    """
+    if os.environ.get("NO_COLOR"):
+        tyro._experimental_options["ansi_codes"] = False
+    rules = _Rules(variants or {})
+    registry = ConstructorRegistry()
+    registry.struct_rule(rules.struct)
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            value, unknown = tyro.cli(
+                kind,
+                args=list(argv),
+                prog=prog,
+                description=description,
+                default=tyro.MISSING_NONPROP if default is None else default,
+                return_unknown_args=True,
+                config=(tyro.conf.FlagCreatePairsOff,),
+                registry=registry,
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UserError(f"{_reason(end, box.getvalue())} (see {prog} --help)") from None
+    if unknown:
+        raise UserError(f"unknown option '{unknown[0]}'{_remedy(unknown[0], list(rules.flags))} (see {prog} --help)")
+    return value
+
+
+@cache
+def field_docs(kind: type) -> dict[str, str]:
+    """What is written below each field of a dataclass, in one line each; empty where there is no source."""
+    docs: dict[str, str] = {}
+    for base in filter(is_dataclass, reversed(kind.__mro__)):
+        try:
+            # The whole module: inspect takes ten times as long to find a class in it.
+            tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
+        except (OSError, TypeError):
+            continue
+        bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == base.__name__]
+        for pair in (pair for body in bodies for pair in pairwise(body)):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    docs[name] = " ".join(text.split())
+    return docs
+
+
+def field_help(owner: type, name: str, kind: Any) -> str:
+    """What is written below a field, and the members of its family if it has one."""
+    text = field_docs(owner).get(name, "")
+    families = [part.family for part in _alternatives(kind) if isinstance(part, type) and issubclass(part, Value)]
+    return ": ".join([text, *(family.usage() for family in families)])
+
+
+def first_line(kind: type) -> str:
+    """The first line of a class's docstring."""
+    return inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+
+
+def takes(kind: Any, name: str) -> str:
+    """What a field of this type takes, as help shows it: ``N``, ``X``, ``fp32|bf16``, ``PARTITION``, ``N ...``."""
+    if get_origin(kind) is tuple:
+        return f"{takes(get_args(kind)[0], name.removesuffix('s'))} ..."
+    if get_origin(kind) in (Union, UnionType):
+        return "|".join(takes(part, name) for part in _alternatives(kind))
+    if get_origin(kind) is Literal:
+        return "|".join(map(str, get_args(kind)))
+    if isinstance(kind, type) and issubclass(kind, Value):
+        return kind.family.title.upper()
+    return {int: "N", float: "X", Path: "PATH"}.get(kind, name.upper())
+
+
+class _Rules:
+    """How tyro shows and builds our dataclasses; ``flags`` are the names seen so far."""
+
+    def __init__(self, variants: Mapping[type, Variants]) -> None:
+        self.variants = variants
+        self.flags: dict[str, None] = {}
+        self._prefixes: dict[type, str] = {}
+
+    def struct(self, info: StructTypeInfo) -> StructConstructorSpec | None:
+        """tyro asks this of the outer dataclass first, then of those in its fields."""
+        kind: type[Any] = info.type
+        if not is_dataclass(kind):
+            return None
+        hints = get_type_hints(kind)
+        specs = [spec for part in fields(kind) for spec in self._field(kind, part, hints[part.name], info.default)]
+        return StructConstructorSpec(instantiate=partial(self._build, kind), fields=tuple(specs))
+
+    def _field(self, owner: type, part: Field[Any], hint: Any, whole: Any) -> list[StructFieldSpec]:
+        """One field as tyro wants it; two for an axis with variants."""
+        default = _default(part, whole)
+        if not is_dataclass(hint) or issubclass(hint, Value):
+            return [self._flag(owner, part.name, part.name.rstrip("_"), hint, default)]
+        specs = []
+        if variants := self.variants.get(hint):
+            names = Literal[tuple(variants.members)]
+            specs.append(self._flag(owner, f"{part.name}_name", part.name, names, variants.chosen))
+            member = variants.members[variants.chosen]
+            default = default if type(default) is member else member()
+        kind = hint if default is tyro.MISSING_NONPROP else type(default)
+        flat = bool(part.metadata.get("flat"))
+        self._prefixes[kind] = "" if flat else f"{part.name}."
+        named = Annotated[kind, tyro.conf.arg(name="" if flat else part.name)]
+        return [*specs, StructFieldSpec(part.name, named, default, helptext=first_line(kind))]
+
+    def _flag(self, owner: type, key: str, name: str, kind: Any, default: Any) -> StructFieldSpec:
+        flag = f"--{self._prefixes.get(owner, '')}{name.replace('_', '-')}"
+        positional = default is tyro.MISSING_NONPROP
+        if not positional:
+            self.flags[flag] = None  # tyro may ask twice
+        hidden = default is None or kind is bool or default in ((), "")
+        about = tyro.conf.arg(name=name, help_behavior_hint="" if hidden else lambda label: f"(default: {label})")
+        helptext = partial(field_help, owner, key.removesuffix("_name"), kind)
+        if kind is bool:
+            return StructFieldSpec(key, Annotated[bool, about], default, helptext)
+        label = name.upper() if positional else flag
+        many = get_origin(kind) is tuple
+        spec = PrimitiveConstructorSpec(
+            nargs="*" if many else 1,
+            metavar=takes(kind, name),
+            instance_from_str=partial(_read_many if many else _read_one, label, kind),
+            is_instance=lambda value: True,
+            str_from_instance=lambda value: list(map(str, value)) if many else [str(value)],
+        )
+        marks = [tyro.conf.Positional] if positional else []
+        return StructFieldSpec(key, Annotated[(object, spec, about, *marks)], default, helptext)
+
+    def _build(self, kind: type[T], **values: Any) -> T:
+        names = {part.name for part in fields(kind)}  # type: ignore[arg-type]
+        try:
+            return kind(**{key: value for key, value in values.items() if key in names})
+        except UserError as error:
+            prefix = self._prefixes.get(kind)
+            if not prefix or "--" in str(error):
+                raise
+            raise UserError(f"--{prefix[:-1]}: {error}") from None
+
+
+def _default(part: Field[Any], whole: Any) -> Any:
+    """A field's default: that of the instance to start from, else its own."""
+    if is_dataclass(whole):
+        return getattr(whole, part.name)
+    if part.default is not MISSING:
+        return part.default
+    return tyro.MISSING_NONPROP if part.default_factory is MISSING else part.default_factory()
+
+
+def _read_one(label: str, kind: Any, texts: Sequence[str]) -> Any:
+    kinds = _alternatives(kind)
+    return Path(texts[0]) if kinds == (Path,) else read(label, Union[kinds], texts[0])
+
+
+def _read_many(label: str, kind: Any, texts: Sequence[str]) -> tuple[Any, ...]:
+    if not texts:
+        raise UserError(f"{label} needs at least one value")
+    return tuple(_read_one(label, get_args(kind)[0], [text]) for text in texts)
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The types in a union, or the one type, without None."""
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return tuple(part for part in parts if part is not type(None))
+
+
+def _remedy(unknown: str, flags: Sequence[str]) -> str:
+    """The flag that was meant, or those of the group that it would be in."""
+    if close := get_close_matches(unknown, flags, n=1, cutoff=0.8):
+        return f"; perhaps you meant {close[0]}"
+    axis, dot, _ = unknown.partition(".")
+    if not dot:
+        return ""
+    group = [flag for flag in flags if flag.startswith(f"{axis}.")]
+    return f": choose from {', '.join(group)}" if group else f": the {axis} chosen has no options"
+
+
+def _reason(end: SystemExit, box: str) -> str:
+    """Why tyro gave up: an error of ours on the way to its exit, or the gist of what it drew as a box."""
+    error: BaseException | None = end
+    while error is not None:
+        if isinstance(error, UserError):
+            return str(error)
+        error = error.__context__
+    text = " ".join(" ".join(line.strip("│╭╮╰╯─ ") for line in box.splitlines()).split())
+    if found := re.search(r"Missing value for argument '(\S+?)'", text):
+        return f"{found[1]} needs a value"
+    if found := re.search(r"Missing from [^:]*: (\S+)", text):
+        return f"{found[1]} is missing"
+    return text

@@ -1,0 +1,145 @@
+"""What the conformance tests run over: every registered strategy, and how its runs are held against each other."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from manyhands import lab
+from manyhands.clusters.cluster import Simulated
+from manyhands.runs.specification import Specification
+from manyhands.strategies import STRATEGIES, Strategy, parse_strategy
+from manyhands.strategies.topology import TOPOLOGIES
+from manyhands.tasks.task import Task
+from manyhands.training.optimizer import SGD
+
+EXTRA = {
+    "fedavg": ["fraction=0.5,local_epochs=2"],
+    "gossip": [f"topology={name}" for name in TOPOLOGIES.members],
+    "local-sgd": ["period=3"],
+    "parameter-server": ["consistency=async"],
+}
+VARIANTS = [*STRATEGIES, *(f"{name}:{options}" for name, several in EXTRA.items() for options in several)]
+SYNCHRONOUS = [variant for variant in VARIANTS if parse_strategy(variant).synchronous]
+CRAFT = SGD(momentum=0.9, nesterov=True, weight_decay=1e-2, clip_norm=0.5)
+
+
+def specify(variant: str | Strategy, workers: int, **options: Any) -> Specification:
+    """A specification of a variant; ``single`` has one worker whatever is asked for."""
+    strategy = parse_strategy(variant) if isinstance(variant, str) else variant
+    defaults: dict[str, Any] = {"cluster": Simulated(threads=1), "batch_size": 8, "lr": 0.1, "seed": 3, "epochs": 2}
+    if "rounds" in options:
+        del defaults["epochs"]
+    return Specification(
+        strategy=strategy, workers=1 if strategy.name == "single" else workers, **(defaults | options)
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, read back."""
+
+    folder: Path
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return load_file(self.folder / "model.safetensors")
+
+    @property
+    def weights(self) -> Tensor:
+        """All floating-point numbers of the model in one vector, batch statistics included."""
+        return flat(self.tensors)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "history.jsonl").read_text().splitlines()]
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "ledger.json").read_text())
+        return content
+
+    def files(self) -> dict[str, bytes]:
+        """The files that two equal runs have in common, byte by byte."""
+        names = ("model.safetensors", "history.jsonl", "ledger.json", "evaluation.json", "partition.json")
+        return {name: (self.folder / name).read_bytes() for name in names}
+
+
+def train(specification: Specification, task: Task, folder: Path, **options: Any) -> Run:
+    return Run(lab.train(specification, task=task, out=folder, **options))
+
+
+class Interrupt:
+    """An observer that interrupts the run, as Ctrl-C would, once so many epochs or rounds are done."""
+
+    def __init__(self, completed: int) -> None:
+        self.completed = completed
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        if row["completed"] == self.completed:
+            raise KeyboardInterrupt
+
+
+def flat(tensors: dict[str, Tensor]) -> Tensor:
+    return torch.cat([tensors[name].flatten() for name in sorted(tensors) if tensors[name].is_floating_point()])
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """Relative to the first."""
+    assert one.isfinite().all()
+    assert other.isfinite().all()
+    return float((one.double() - other.double()).norm() / one.double().norm())
+
+
+def initial_module(specification: Specification, task: Task) -> nn.Module:
+    """The model with the weights that every node starts with."""
+    return lab.prepare(specification, task).make_learner().module
+
+
+def batches(specification: Specification, task: Task) -> Iterator[list[np.ndarray]]:
+    """For each step the samples of each worker, drawn as the nodes draw them."""
+    experiment = lab.prepare(specification, task)
+    make = experiment.make_nodes(experiment.make_learner())
+    samplers = [make(rank).sampler for rank in experiment.workers]
+    while True:
+        yield [sampler.next_batch() for sampler in samplers if sampler is not None]
+
+
+def plain_sgd(
+    module: nn.Module, steps: Iterable[np.ndarray], task: Task, lrs: list[float], optimizer: SGD, period: int | None = None
+) -> Tensor:
+    """The loop that everybody would write by hand, on the samples given for each step; the weights after it.
+
+    ``period``: steps after which the optimiser starts afresh, as it does in each round of a federated strategy.
+    """
+    torch_optimizer = None
+    for step, (indices, lr) in enumerate(zip(steps, lrs, strict=False)):
+        if torch_optimizer is None or (period and step % period == 0):
+            torch_optimizer = torch.optim.SGD(
+                module.parameters(),
+                lr=lr,
+                momentum=optimizer.momentum,
+                nesterov=optimizer.nesterov,
+                weight_decay=optimizer.weight_decay,
+            )
+        torch_optimizer.param_groups[0]["lr"] = lr
+        torch_optimizer.zero_grad()
+        F.cross_entropy(module(task.train.inputs[indices]), task.train.targets[indices]).backward()
+        if optimizer.clip_norm:
+            clip_grad_norm_(module.parameters(), optimizer.clip_norm)
+        torch_optimizer.step()
+    return flat({name: tensor.detach() for name, tensor in module.state_dict().items()})
+
+
+def cosine(lr: float, steps: int, period: int = 1) -> list[float]:
+    """The learning rates of a cosine schedule that moves every ``period`` steps."""
+    return [lr * (1 + cos(pi * (step // period * period) / steps)) / 2 for step in range(steps)]

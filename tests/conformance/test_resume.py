@@ -1,0 +1,57 @@
+"""A run that was interrupted and resumed is the run without a stop, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+from table import CRAFT, VARIANTS, Interrupt, specify, train
+from toys import Dropped, toy
+
+from manyhands import lab
+from manyhands.clusters.cluster import Simulated
+from manyhands.runs.folder import RunFolder
+from manyhands.runs.specification import Specification
+from manyhands.tasks.partition import PARTITIONS
+from manyhands.training.schedule import Cosine
+
+
+def harsh(variant: str) -> Specification:
+    """Everything that has a state: momentum, schedule, jitter, a straggler, unequal parts, norms and dropout."""
+    return specify(
+        variant,
+        workers=4,
+        epochs=4,
+        batch_size=9,
+        cluster=Simulated(jitter=0.3, slow=("0:3",), threads=2),
+        optimizer=CRAFT,
+        schedule=Cosine(),
+        warm_up=1,
+        partition=PARTITIONS.parse("dirichlet:0.7"),
+    )
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resumed_twice_is_uninterrupted(variant: str, tmp_path: Path) -> None:
+    task, specification = toy(Dropped), harsh(variant)
+    whole = train(specification, task, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt, match="broken"):
+        train(specification, task, broken, observer=Interrupt(2))
+    assert RunFolder(broken).read_run()["status"] == "stopped"
+    with pytest.raises(KeyboardInterrupt, match="broken"):
+        lab.resume(broken, task=task, observer=Interrupt(specification.total))
+    resumed = type(whole)(lab.resume(broken, task=task))
+    assert resumed.files() == whole.files()
+    assert RunFolder(broken).read_run()["status"] == "finished"
+    assert [row["completed"] for row in resumed.history] == list(range(specification.total + 1))
+
+
+@pytest.mark.parametrize("variant", ["gossip", "parameter-server:consistency=async", "fedavg:fraction=0.5"])
+def test_resumed_from_an_evaluation_some_epochs_ago(variant: str, tmp_path: Path) -> None:
+    """Interrupted when epochs 3 and 4 have not been saved yet: they are done again."""
+    task = toy(Dropped)
+    specification = specify(variant, workers=4, epochs=6, evaluate_every=2, cluster=Simulated(jitter=0.3))
+    assert specification.total >= 6
+    whole = train(specification, task, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(specification, task, tmp_path / "broken", observer=Interrupt(4))
+    assert type(whole)(lab.resume(tmp_path / "broken", task=task)).files() == whole.files()

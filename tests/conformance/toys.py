@@ -1,0 +1,42 @@
+"""A task small enough to train in milliseconds. Processes import it by name, so it lives at module level."""
+
+import torch
+from torch import Tensor, nn
+
+from manyhands.tasks.task import Task
+
+FEATURES, CLASSES = 6, 3
+
+
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs)  # type: ignore[no-any-return]
+
+
+class Normed(Plain):
+    """With batch norm: its statistics are buffers, which every strategy must carry along."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers.insert(1, nn.BatchNorm1d(8))
+
+
+class Dropped(Normed):
+    """With dropout too: the forward pass draws random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers.insert(3, nn.Dropout(0.2))
+
+
+def toy(model: type[nn.Module] = Plain, samples: int = 240) -> Task:
+    """Three overlapping clouds of points."""
+    generator = torch.Generator().manual_seed(7)
+    targets = torch.arange(samples + 30) % CLASSES
+    inputs = torch.randn(samples + 30, FEATURES, generator=generator)
+    inputs[:, :CLASSES] += torch.eye(CLASSES)[targets]
+    return Task(model=model, train=(inputs[:samples], targets[:samples]), test=(inputs[samples:], targets[samples:]))

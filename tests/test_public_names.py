@@ -1,0 +1,13 @@
+"""The names that others build upon change on purpose only."""
+
+import manyhands
+
+
+def test_public_names() -> None:
+    assert manyhands.__all__ == [
+        "Processes", "RunView", "Simulated", "Specification", "Task", "load_task", "resume", "train", "write_report",
+    ]  # fmt: skip
+
+
+def test_every_public_name_can_be_had() -> None:
+    assert all(getattr(manyhands, name) for name in manyhands.__all__)

@@ -1,0 +1,53 @@
+"""What the README tells a newcomer to do is what is done and tested."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str = "") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    first = blocks()[0]
+    assert first.splitlines() == [
+        "pip install -c constraints.txt . && manyhands compare",
+        "pip install -c constraints.txt '.[test]' && pytest",
+    ]
+    assert README.read_text().index(first) < 1500
+
+
+def test_continuous_integration_takes_the_commands_from_the_readme() -> None:
+    script = (README.parent / ".ci" / "run").read_text()
+    assert "README.md" in script
+    assert "pytest" not in script
+
+
+def test_the_commands_can_be_parsed() -> None:
+    from manyhands.cli.arguments import parse_specification
+
+    lines = [line for line in "".join(blocks("bash")).replace("\\\n", " ").splitlines() if " train " in line]
+    commands = [line.partition(" train ")[2].split() for line in lines if "--resume" not in line]
+    assert len(commands) >= 4
+    for words in commands:
+        parse_specification(words, "manyhands train", "")
+
+
+def test_the_strategy_shown_is_the_one_that_runs() -> None:
+    shown = next(block for block in blocks("python") if "async def worker" in block)
+    source = (README.parent / "src/manyhands/strategies/gossip.py").read_text()
+    body = [line.strip() for line in shown.splitlines()[1:]]
+    assert all(line in source for line in body)
+
+
+@pytest.mark.parametrize("code", [block for block in blocks("python") if "import" in block])
+def test_python_examples_run(code: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "runs").glob("*/model.safetensors"))
