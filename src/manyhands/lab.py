@@ -1,7 +1,6 @@
 """The top of the house: train one specification, from data to results, in a run folder."""
 
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -11,8 +10,9 @@ from typing import Any
 
 import torch
 
-from manyhands.clusters.cluster import Processes
+from manyhands.clusters.cluster import Processes, Simulated
 from manyhands.clusters.experiment import Experiment, choose_precision
+from manyhands.clusters.simulated.devices import DeviceProfile
 from manyhands.errors import RunError, UserError
 from manyhands.runs.environment import hardware, revision, versions
 from manyhands.runs.folder import FORMAT, RunFolder, new_run_path
@@ -61,7 +61,10 @@ def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | N
     """The final model of a run on the test set, computed again; raises UserError if it is missing or does not fit."""
     run = RunFolder(Path(folder))
     experiment = prepare(read_specification(run), task, data_dir)
-    experiment.precision = Precision.from_json(run.read_run()["precision"])
+    try:
+        experiment.precision = Precision.from_json(run.read_run()["precision"])
+    except (KeyError, TypeError):
+        raise UserError(f"{run.path / 'run.json'} is damaged: it must tell the precision that was chosen") from None
     learner = experiment.make_learner()
     try:
         weights = learner.flatten(run.read_model())
@@ -75,11 +78,15 @@ def prepare(specification: Specification, task: Task | None = None, data_dir: Pa
     """Load the data and share them out: what is wrong with a specification is found before anything is written."""
     task = task or load_task(specification.task, data_dir, augment=specification.augment)
     specification = replace(specification, task=task.name)
-    if specification.samples:
-        task = replace(task, train=task.train.first(specification.samples))
+    if samples := specification.samples:
+        if samples > len(task.train):
+            raise UserError(f"--samples {samples} is more than the {len(task.train)} training samples of {task.name}")
+        task = replace(task, train=task.train.first(samples))
     full = Precision(name="fp32", why="not yet chosen")
     experiment = Experiment(specification, task, full, _device(specification))
     experiment.parts  # noqa: B018 - computed once, checked now
+    if isinstance(specification.cluster, Simulated):
+        DeviceProfile.load(specification.cluster.profile)
     return experiment
 
 
@@ -87,6 +94,8 @@ def _device(specification: Specification) -> torch.device:
     name = specification.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() and isinstance(specification.cluster, Processes) else "cpu"
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise UserError(f"unknown --device '{name}': take cpu, cuda, mps or auto")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -138,29 +147,23 @@ def _open(experiment: Experiment, path: Path | None, resume: bool) -> RunFolder:
     classes = experiment.task.classes
     counts = class_counts(experiment.parts, experiment.task.train.targets.cpu().numpy(), len(classes))
     partition = {"partition": str(specification.partition), "classes": list(classes), "counts": counts}
-    folder = RunFolder.create(path)
-    try:
-        folder.write_json("run.json", _description(experiment, path.name))
-        folder.write_json("partition.json", partition)
-    except BaseException:
-        folder.discard()
-        raise
-    return folder
+    return RunFolder.create(path, {"run.json": _description(experiment, path), "partition.json": partition})
 
 
-def _description(experiment: Experiment, name: str) -> dict[str, Any]:
+def _description(experiment: Experiment, path: Path) -> dict[str, Any]:
     specification = experiment.specification
+    named = not specification.task.startswith("custom/")
     learner = experiment.make_learner()
     samples = [len(part) for part in experiment.parts]
     workers = [{"rank": rank, "role": "worker", "samples": samples[rank]} for rank in experiment.workers]
     servers = [{"rank": rank, "role": "server", "samples": 0} for rank in experiment.servers]
     return {
         "format": FORMAT,
-        "name": name,
+        "name": path.name,
         "status": "running",
         "error": None,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["manyhands", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "manyhands" else None,
+        "command": shlex.join(["manyhands", "train", "--from", str(path / "run.json")]) if named else None,
         "specification": specification.to_json(),
         "versions": versions(),
         "hardware": hardware(),
@@ -185,7 +188,10 @@ def _outcome(folder: RunFolder | None, resume: bool) -> Iterator[None]:
         note("stopped", "interrupted")
         raise KeyboardInterrupt(str(folder.path) if folder else "") from None
     except (UserError, RunError) as error:
-        with suppress(UserError, RunError):  # the disk that made the run fail may refuse this too
-            note("failed", str(error))
+        if folder and not resume and isinstance(error, UserError) and not folder.read_history():
+            folder.discard()
+        else:
+            with suppress(UserError, RunError):  # the disk that made the run fail may refuse this too
+                note("failed", str(error))
         raise
     note("finished", None)

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from manyhands import lab
 from manyhands.clusters.cluster import Processes, Simulated
-from manyhands.errors import RunError, UserError
+from manyhands.errors import RunError
 from manyhands.runs.folder import FORMAT, RunFolder
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
 from manyhands.strategies import STRATEGIES, Single, Strategy, parse_strategy
-from manyhands.tasks.partition import Dirichlet, Partition
+from manyhands.tasks.partition import Dirichlet, Iid, Partition
 from manyhands.tasks.registry import load_task
 from manyhands.tasks.task import Task
 
@@ -88,25 +88,26 @@ def run_study(
     tasks = {spec.task: task or load_task(spec.task, data_dir, augment=spec.augment) for spec in specifications}
     for specification in specifications:
         lab.prepare(specification, tasks[specification.task])
-    folder = RunFolder.create(out)
-    study = {
+    differ = factors(specifications)
+    study: dict[str, Any] = {
         "format": FORMAT,
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "factors": factors(specifications),
+        "factors": differ,
         "baseline": "single, on the same clock",
         "runs": [],
     }
+    folder = RunFolder.create(out, {"study.json": study})
     for number, specification in enumerate(specifications):
-        label = f"{number + 1:02d}-{specification.strategy.name}"
-        study["runs"] = [*study["runs"], label]
+        run = f"{number + 1:02d}-{specification.strategy.name}"
+        study["runs"] = [*study["runs"], run]
         folder.write_json("study.json", study)
-        with show(str(specification.strategy), specification) as observer:
-            try:
-                lab.train(specification, task=tasks[specification.task], out=out / label, observer=observer)
-            except RunError:
-                if not (out / label / "run.json").exists():
-                    raise
+        try:
+            with show(label(specification, differ), specification) as observer:
+                lab.train(specification, task=tasks[specification.task], out=out / run, observer=observer)
+        except RunError:
+            if not (out / run / "run.json").exists():
+                raise
     return folder
 
 
@@ -116,6 +117,19 @@ def factors(specifications: Sequence[Specification]) -> list[str]:
     return [key for key in rows[0] if any(row[key] != rows[0][key] for row in rows)]
 
 
+def label(specification: Specification, differ: Sequence[str]) -> str:
+    """What tells a run from the others of its study: ``fedavg ×8 dirichlet:0.3 seed 1``."""
+    workers, partition = specification.workers, specification.partition
+    parts = {
+        "workers": f"×{workers}" if workers != 1 else "",
+        "cluster": "real" if isinstance(specification.cluster, Processes) else "",
+        "partition": str(partition) if not isinstance(partition, Iid) else "",
+        "batch_size": f"batch {specification.batch_size}",
+        "seed": f"seed {specification.seed}",
+    }
+    return " ".join([str(specification.strategy), *(parts[key] for key in parts if key in differ and parts[key])])
+
+
 def default_strategies() -> tuple[Strategy, ...]:
     """Every registered strategy, and where consistency is an axis, each of its ends."""
     names = [name for name in STRATEGIES if name != "single"]
@@ -123,13 +137,15 @@ def default_strategies() -> tuple[Strategy, ...]:
     return tuple(parse_strategy(name) for name in sorted([*names, *asynchronous]))
 
 
-def skews(alphas: Sequence[float]) -> tuple[Partition, ...]:
-    """A Dirichlet partition for each α."""
-    return tuple(Dirichlet(alpha) for alpha in alphas)
-
-
 def resolve_strategies(texts: Sequence[str]) -> tuple[Strategy, ...]:
-    """``gossip,local-sgd:period=8`` or several words; raises UserError for what does not exist."""
-    if not texts:
-        raise UserError(f"--strategies needs at least one of {', '.join(STRATEGIES)}")
-    return tuple(parse_strategy(text) for text in texts)
+    """Strategies in several words or separated by commas, ``gossip,fedavg:fraction=0.5,local_epochs=2``.
+
+    Raises UserError for what does not exist.
+    """
+    names: list[str] = []
+    for part in ",".join(texts).split(","):
+        if names and "=" in part and ":" not in part.partition("=")[0]:
+            names[-1] += f",{part}"  # an option of the strategy before
+        else:
+            names.append(part)
+    return tuple(parse_strategy(name) for name in names)

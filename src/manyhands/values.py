@@ -1,4 +1,4 @@
-"""Small composable values and how they are written: ``iid``, ``dirichlet:0.3``, ``step:0.5,0.75,factor=0.1``.
+"""Small composable values and how they are written: ``iid``, ``dirichlet:0.3``, ``step:0.5,0.75,gamma=0.1``.
 
 An axis of a run (partition, schedule, topology, …) is a *family* of frozen dataclasses. A member is written as its
 name, then after a colon its fields, in order or as ``field=value``. The same text stands on the command line, in
@@ -8,7 +8,7 @@ name, then after a colon its fields, in order or as ``field=value``. The same te
 import contextlib
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, ClassVar, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from manyhands.errors import UserError
@@ -25,12 +25,15 @@ class Value:
 
     def __str__(self) -> str:
         parts: list[str] = []
-        for index, field in enumerate(fields(self)):
+        named = False  # bare values must stand in order, and none can follow a skipped one or a list
+        for field in fields(self):
             value = getattr(self, field.name)
             if field.default is not MISSING and value == field.default:
+                named = True
                 continue
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            parts.append(text if index == len(parts) else f"{field.name}={text}")
+            parts.append(f"{field.name}={text}" if named else text)
+            named = named or isinstance(value, tuple)
         return f"{self.name}:{','.join(parts)}" if parts else self.name
 
 
@@ -104,9 +107,9 @@ def read(key: str, kind: Any, text: str) -> Any:
 
     Raises UserError that names the field and what it takes.
     """
-    if isinstance(kind, type) and issubclass(kind, Value):
-        return kind.family.parse(text)
     for choice in _alternatives(kind):
+        if isinstance(choice, type) and issubclass(choice, Value):
+            return choice.family.parse(text)
         if choice is bool and text.lower() in ("true", "false"):
             return text.lower() == "true"
         if choice in (int, float, str):
@@ -122,9 +125,9 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def _alternatives(kind: Any) -> list[Any]:
-    """The types and literal values that a field's type admits."""
+    """The types and literal values that a field's type admits, but None, which is not written."""
     if get_origin(kind) in (Union, UnionType):
-        return [choice for part in get_args(kind) for choice in _alternatives(part)]
+        return [choice for part in get_args(kind) if part is not NoneType for choice in _alternatives(part)]
     return list(get_args(kind)) if get_origin(kind) is Literal else [kind]
 
 

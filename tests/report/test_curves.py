@@ -4,7 +4,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands.report.curves import ACCURACY, EPOCH, MOST_POINTS, curve, curve_figures, log_ticks, spread
@@ -14,6 +14,7 @@ from manyhands.report.tables import Row
 RowsOf = Callable[[Path], list[Row]]
 
 
+@settings(deadline=None)
 @given(
     positions=st.lists(st.floats(0, 240), max_size=14).map(sorted),
     gap=st.floats(1, 15),
@@ -30,6 +31,7 @@ def test_labels_that_have_room_stay(rows: list[Row]) -> None:
     assert spread([50, 50], gap=10, limit=240) == [45, 55]
 
 
+@settings(deadline=None)
 @given(low=st.floats(1e-6, 1e6), decades=st.floats(0, 12))
 def test_ticks_are_few_and_inside(low: float, decades: float) -> None:
     high = low * 10**decades

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,7 +82,7 @@ def test_the_page_is_one_small_file_that_asks_for_nothing(report: Path, page: Pa
 def test_the_page_tells_the_study(page: Page) -> None:
     text = re.sub(r"\s+", " ", page.text.replace("\u00a0", " "))
     assert "Six ways to share the training" in text
-    assert "Study of strategy and seed, 14 runs" in text
+    assert "Study of strategy, seed · 14 runs" in text
     assert "Most accurate was all-reduce: 97.47 ± 4.71 %" in text
     assert "T₁ / (n · Tₙ)" in text
     assert "algbw = S / t" in text
@@ -102,7 +103,7 @@ def test_headings_do_not_skip_a_level(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_ids_are_unique(page: Page) -> None:
@@ -169,7 +170,7 @@ def test_where_nothing_can_be_read_nothing_is_written(fake: ModuleType, tmp_path
 def test_an_unwritable_place_is_told_and_left_as_it_was(fake: ModuleType, tmp_path: Path) -> None:
     run = fake.write_run(tmp_path / "a", "gossip")
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(UserError, match=r"cannot write .*file.report.html: Not a directory"):
+    with pytest.raises(UserError, match=r"cannot write .*file.report.html"):
         write_report([run], tmp_path / "file" / "report.html")
     (tmp_path / "report.html").mkdir()
     with pytest.raises(UserError, match="cannot write"):
@@ -181,7 +182,7 @@ def test_a_large_study_stays_small(fake: ModuleType, tmp_path: Path) -> None:
     runs = [
         fake.write_run(tmp_path / f"{strategy}-{workers}-{seed}", strategy, workers=workers, seed=seed, epochs=100)
         for strategy in fake.CHARACTER
-        for workers in (4, 16, 64)
+        for workers in (4, 64)
         for seed in range(2)
     ]
     page = write_report([fake.write_study(tmp_path, runs)], tmp_path / "report.html")

@@ -45,6 +45,7 @@ def test_a_label_names_what_tells_series_of_one_strategy_apart(
         "gossip · complete · 8 workers · lr 0.1",
         "fedavg",
     ]
+    assert rows[0].series.name == "gossip · ring · lr 0.05"
     assert rows[0].series.family == rows[1].series.family == "gossip · ring · lr 0.05"
     assert "momentum 0.9" in rows[3].series.details
 

@@ -42,12 +42,19 @@ def test_a_run_without_ledger_or_baseline_has_gaps(fake: ModuleType, tmp_path: P
 
 
 def test_the_terminal_shows_every_row_whole(rows: list[Row]) -> None:
-    for width in (80, 120):
-        text = printed(terminal_table(rows, title="a study"), width)
-        assert all(row.series.name in text for row in rows)
-        assert max(map(len, text.splitlines())) <= width
-    assert all(column.short.split()[0] in text for column in COLUMNS)
+    text = printed(terminal_table(rows, title="a study"), width=120).replace("\u00a0", " ")
     assert "a study" in text
+    for row in rows:
+        assert row.series.name in text
+        for column in COLUMNS[3:]:
+            assert all(part in text for part in column.text(row).replace("\u00a0", " ").split(" ±"))
+
+
+def test_without_intervals_the_terminal_needs_80_columns(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    rows = rows_of(fake.six_strategies(tmp_path / "one", seeds=1))
+    lines = printed(terminal_table(rows), width=80).splitlines()
+    assert len(lines) == 3 + len(rows)
+    assert not any("…" in line for line in lines)
 
 
 def test_names_are_not_markup(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:

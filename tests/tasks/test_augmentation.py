@@ -83,9 +83,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
 
 def test_uint8_and_float_are_treated_alike() -> None:
     images = distinct(16, 3, 8, 8, dtype=torch.uint8)
-    assert torch.equal(
-        Augmentation()(images, generator()).float(), Augmentation()(images.float(), generator())
-    )
+    assert torch.equal(Augmentation()(images, generator()).float(), Augmentation()(images.float(), generator()))
 
 
 def test_negative_padding_is_refused() -> None:

@@ -17,9 +17,10 @@ from manyhands.training.precision import Precision
 FP32 = Precision(name="fp32", why="a test")
 
 
-def task_of(inputs: Tensor, targets: Tensor, classes: int, model: type[nn.Module] = nn.Identity) -> Task:
+def task_of(inputs: Tensor, targets: Tensor, classes: int) -> Task:
     names = tuple(f"class {i}" for i in range(classes))
-    return Task(model=model, train=(inputs, targets), test=(inputs, targets), classes=names)
+    samples = Samples(inputs, targets)
+    return Task(model=nn.Identity, train=samples, test=samples, classes=names)
 
 
 def evaluation_of(logits: Tensor, targets: Tensor) -> Evaluation:
@@ -79,7 +80,8 @@ def test_parts_add_up_to_the_whole_and_travel_as_json() -> None:
 
 def test_images_are_prepared_and_batches_change_nothing() -> None:
     images, targets = torch.randint(256, (50, 1, 28, 28), dtype=torch.uint8), torch.randint(10, (50,))
-    task = Task(model=nn.Identity, train=(images, targets), test=(images, targets), mean=(0.1,), std=(0.3,))
+    samples = Samples(images, targets)
+    task = Task(model=nn.Identity, train=samples, test=samples, mean=(0.1,), std=(0.3,))
     module = build("mlp", (1, 28, 28), 10)
     expected = nn.functional.cross_entropy(module((images / 255 - 0.1) / 0.3), targets).item()
     for batch in (1, 16, 500):

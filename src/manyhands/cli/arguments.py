@@ -50,7 +50,7 @@ def parse_specification(
 ) -> Training:
     """Read the flags of a training; those that are not given have the values of ``start``."""
     names = ("all-reduce", "simulated") if start is None else (start.strategy.name, start.cluster.name)
-    variants = {
+    variants: dict[type[Any], Variants] = {
         Strategy: Variants(STRATEGIES, value_of(argv, "--strategy", names[0], STRATEGIES)),
         Cluster: Variants(CLUSTERS, value_of(argv, "--cluster", names[1], CLUSTERS)),
     }

@@ -2,28 +2,34 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from manyhands.cli.arguments import Output, parse
-from manyhands.cli.progress import console, watching
-from manyhands.errors import UserError
+from manyhands.cli.arguments import Output
+from manyhands.cli.flags import FLAT, parse
+from manyhands.errors import RunError, UserError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import AllReduce
-from manyhands.tasks.partition import Partition
+from manyhands.tasks.partition import Dirichlet, Partition
 from manyhands.training.optimizer import SGD
 from manyhands.training.schedule import Constant, Schedule
 
+if TYPE_CHECKING:
+    from manyhands.report.tables import Row
+
 DESCRIPTION = """Train with several strategies and report them side by side.
 
-Without options: LeNet-5 on the embedded mnist-mini with every strategy; all-reduce on 2 real processes, the others on 8
-simulated workers, fedavg on data skewed by Dirichlet(0.3), and single as the baseline of each clock. Several values make
-a grid: --workers 4 8 --alpha 0.1 1 --seeds 0 1 2."""
+Without options: LeNet-5 on the embedded mnist-mini with every strategy; all-reduce on two real processes, the others
+on eight simulated workers, fedavg on data skewed by Dirichlet(0.3), and single as the baseline of each clock.
+
+Several values make a grid: --workers 4 8 --alpha 0.1 1 --seeds 0 1 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(Output):
+class Compare:
+    """What ``manyhands compare`` takes."""
+
     task: str = "mnist-mini/lenet5"
     """what is learnt: DATASET/MODEL"""
     strategies: tuple[str, ...] = ()
@@ -31,11 +37,11 @@ class Compare(Output):
     cluster: Literal["mixed", "simulated", "processes"] = "mixed"
     """where they run; mixed: all-reduce on 2 real processes, the others simulated"""
     workers: tuple[int, ...] = ()
-    """default: 8 simulated, 2 processes"""
+    """how many; default: 8 simulated, 2 processes"""
     alpha: tuple[float, ...] = ()
     """skews: Dirichlet(α) partitions for all strategies, instead of --partition"""
     partition: Partition | None = None
-    """for all strategies; default: iid, and dirichlet:0.3 for federated ones"""
+    """for all strategies; default: iid, and dirichlet:0.3 for federated ones; one of"""
     batch_size: tuple[int, ...] = (32,)
     """per worker"""
     seeds: tuple[int, ...] = (0,)
@@ -45,64 +51,101 @@ class Compare(Output):
     lr: float = 0.05
     """learning rate of one worker's batch"""
     lr_scaling: Literal["none", "linear"] = "none"
-    """linear: times the number of workers (Goyal et al. 2017)"""
+    """linear: the rate times the number of workers (Goyal et al. 2017)"""
     schedule: Schedule = field(default_factory=Constant)
-    """of the learning rate over the training"""
+    """the learning rate over the training"""
     optimizer: SGD = field(default_factory=lambda: SGD(momentum=0.9))
     augment: bool = False
     """crop and flip the training images at random"""
+    samples: int | None = None
+    """train on so many of the data set's first samples; default: all"""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """of the computation; auto measures which is faster"""
     device: str = "auto"
     """cpu, cuda or mps"""
     evaluate_every: int = 1
     """epochs or rounds between two evaluations"""
+    output: Output = field(default_factory=Output, metadata=FLAT)
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Compare, argv, "manyhands compare", DESCRIPTION)
+    if options.alpha and options.partition:
+        raise UserError("give --alpha or --partition, not both")
 
+    from manyhands.cli.progress import watching
     from manyhands.report.page import write_report
     from manyhands.runs.folder import new_run_path
     from manyhands.study import run_study
 
-    specifications = _grid(options)
-    out = options.out or new_run_path(Path("runs"), "compare")
-    with watching(options.quiet or options.json) as watcher:
-        study = run_study("compare", specifications, out, data_dir=options.data_dir, show=watcher.run)
-    report = write_report([study.path], study.path / "report.html")
-    _show(study.path, report, options)
+    specifications = _specifications(options)
+    output = options.output
+    out = output.out or new_run_path(Path("runs"), "compare")
+    try:
+        with watching(len(specifications), silent=output.quiet or output.json) as watcher:
+            study = run_study("compare", specifications, out, data_dir=output.data_dir, show=watcher.run)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"see what was done with: manyhands report {out}" if out.exists() else "") from None
+    _show(study.path, write_report([study.path], study.path / "report.html"), output)
     return 0
 
 
-def _grid(options: Compare) -> list[Specification]:
-    """The specifications of all runs."""
-    from manyhands import study
+def _specifications(options: Compare) -> list[Specification]:
+    from manyhands.study import Grid, default_strategies, resolve_strategies
 
-    if options.alpha and options.partition:
-        raise UserError("give --alpha or --partition, not both")
-    shared = {f.name for f in fields(Specification)} - {"strategy", "cluster", "workers", "partition", "seed"}
-    same = {name: getattr(options, name) for name in shared if hasattr(options, name)}
-    base = Specification(strategy=AllReduce(), **same | {"batch_size": options.batch_size[0]})
-    chosen = options.strategies
-    return study.Grid(
+    base = Specification(
+        task=options.task,
+        strategy=AllReduce(),
+        epochs=options.epochs,
+        lr=options.lr,
+        lr_scaling=options.lr_scaling,
+        schedule=options.schedule,
+        optimizer=options.optimizer,
+        augment=options.augment,
+        samples=options.samples,
+        precision=options.precision,
+        device=options.device,
+        evaluate_every=options.evaluate_every,
+    )
+    return Grid(
         base=base,
-        strategies=study.resolve_strategies(chosen) if chosen else study.default_strategies(),
+        strategies=resolve_strategies(options.strategies) if options.strategies else default_strategies(),
         cluster=options.cluster,
         workers=options.workers,
-        partitions=study.skews(options.alpha) if options.alpha else (options.partition,) * (options.partition is not None),
+        partitions=tuple(map(Dirichlet, options.alpha)) or ((options.partition,) if options.partition else ()),
         batch_sizes=options.batch_size,
         seeds=options.seeds,
     ).specifications()
 
 
-def _show(folder: Path, report: Path, options: Compare) -> None:
-    from manyhands.report.tables import rows_as_json, summary_rows, terminal_table
+def _show(folder: Path, report: Path, output: Output) -> None:
+    """Print the table and last the report's place; raises RunError if a run has failed."""
+    from rich.console import Console
+
+    from manyhands.report.tables import summary_rows, terminal_table
     from manyhands.runs.reading import RunView, find_runs
 
-    rows = summary_rows([RunView.read(path) for path in find_runs(folder)])
-    if options.json:
-        print(json.dumps({"folder": str(folder), "report": str(report), "rows": rows_as_json(rows)}))
-        return
-    if not options.quiet:
-        console.print(terminal_table(rows))
-    print(report)
+    runs = [RunView.read(path) for path in find_runs(folder)]
+    rows = summary_rows(runs)
+    if output.json:
+        print(json.dumps({"folder": str(folder), "report": str(report), "rows": [_as_json(row) for row in rows]}))
+    elif not output.quiet:
+        Console().print(terminal_table(rows))
+    if not output.json:
+        print(report)
+    if failed := [run for run in runs if not run.finished]:
+        first = failed[0]
+        raise RunError(f"{len(failed)} of {len(runs)} runs failed, first {first.name}: {first.record.get('error')}")
+
+
+def _as_json(row: "Row") -> dict[str, Any]:
+    """A line of the table; each quantity as {"mean", "half", "n"}: mean ± half is the 95 % interval over n seeds."""
+    series = row.series
+    quantities = {name: value for name, value in vars(row).items() if name != "series"}
+    return {
+        "strategy": series.strategy,
+        "name": series.name,
+        "clock": series.clock,
+        "workers": series.workers,
+        "runs": [str(run.folder) for run in series.runs],
+    } | {name: None if value is None else asdict(value) for name, value in quantities.items()}

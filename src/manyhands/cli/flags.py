@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache, partial
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 FLAT = {"flat": True}
 """metadata of a field whose own fields are flags without a prefix"""
+POSITIONAL = {"positional": True}
+"""metadata of a field that is given by its place; fields without a default are"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def parse(
     description: str,
     *,
     default: T | None = None,
-    variants: Mapping[type, Variants] | None = None,
+    variants: Mapping[type[Any], Variants] | None = None,
 ) -> T:
     """Read flags into a dataclass; raises UserError with one line for anything that does not fit.
 
@@ -77,10 +79,14 @@ def parse(
     except SystemExit as end:
         if not end.code:
             raise
-        raise UserError(f"{_reason(end, box.getvalue())} (see {prog} --help)") from None
+        flags = [word.partition("=")[0].replace("_", "-") for word in argv if word.startswith("--")]
+        unknown = [flag for flag in flags if flag not in rules.flags]  # which tyro may take for something else
+        reason = _unknown(unknown[0], rules.flags) if unknown else _reason(end, box.getvalue())
+        raise UserError(f"{reason} (see {prog} --help)") from None
     if unknown:
-        raise UserError(f"unknown option '{unknown[0]}'{_remedy(unknown[0], list(rules.flags))} (see {prog} --help)")
-    return value
+        raise UserError(f"{_unknown(unknown[0], rules.flags)} (see {prog} --help)")
+    parsed: T = value
+    return parsed
 
 
 @cache
@@ -104,34 +110,34 @@ def field_docs(kind: type) -> dict[str, str]:
 def field_help(owner: type, name: str, kind: Any) -> str:
     """What is written below a field, and the members of its family if it has one."""
     text = field_docs(owner).get(name, "")
-    families = [part.family for part in _alternatives(kind) if isinstance(part, type) and issubclass(part, Value)]
+    families = [part.family for part in _alternatives(kind) if _is_value(part)]
     return ": ".join([text, *(family.usage() for family in families)])
 
 
 def first_line(kind: type) -> str:
-    """The first line of a class's docstring."""
-    return inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+    """The first line of a class's docstring, without markup."""
+    return inspect.cleandoc(kind.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
 def takes(kind: Any, name: str) -> str:
     """What a field of this type takes, as help shows it: ``N``, ``X``, ``fp32|bf16``, ``PARTITION``, ``N ...``."""
     if get_origin(kind) is tuple:
-        return f"{takes(get_args(kind)[0], name.removesuffix('s'))} ..."
+        return f"{takes(get_args(kind)[0], _singular(name))} ..."
     if get_origin(kind) in (Union, UnionType):
         return "|".join(takes(part, name) for part in _alternatives(kind))
     if get_origin(kind) is Literal:
         return "|".join(map(str, get_args(kind)))
-    if isinstance(kind, type) and issubclass(kind, Value):
-        return kind.family.title.upper()
+    if _is_value(kind):
+        return str(kind.family.title.upper())
     return {int: "N", float: "X", Path: "PATH"}.get(kind, name.upper())
 
 
 class _Rules:
     """How tyro shows and builds our dataclasses; ``flags`` are the names seen so far."""
 
-    def __init__(self, variants: Mapping[type, Variants]) -> None:
+    def __init__(self, variants: Mapping[type[Any], Variants]) -> None:
         self.variants = variants
-        self.flags: dict[str, None] = {}
+        self.flags: dict[str, None] = {"--help": None}
         self._prefixes: dict[type, str] = {}
 
     def struct(self, info: StructTypeInfo) -> StructConstructorSpec | None:
@@ -145,42 +151,46 @@ class _Rules:
 
     def _field(self, owner: type, part: Field[Any], hint: Any, whole: Any) -> list[StructFieldSpec]:
         """One field as tyro wants it; two for an axis with variants."""
-        default = _default(part, whole)
-        if not is_dataclass(hint) or issubclass(hint, Value):
-            return [self._flag(owner, part.name, part.name.rstrip("_"), hint, default)]
+        kind, default = hint, _default(part, whole)
+        if not is_dataclass(kind) or _is_value(kind):
+            positional = default is tyro.MISSING_NONPROP or "positional" in part.metadata
+            return [self._flag(owner, part.name, part.name.rstrip("_"), kind, default, positional)]
         specs = []
         if variants := self.variants.get(hint):
-            names = Literal[tuple(variants.members)]
+            names = Literal.__getitem__(tuple(variants.members))
             specs.append(self._flag(owner, f"{part.name}_name", part.name, names, variants.chosen))
-            member = variants.members[variants.chosen]
-            default = default if type(default) is member else member()
-        kind = hint if default is tyro.MISSING_NONPROP else type(default)
-        flat = bool(part.metadata.get("flat"))
-        self._prefixes[kind] = "" if flat else f"{part.name}."
-        named = Annotated[kind, tyro.conf.arg(name="" if flat else part.name)]
-        return [*specs, StructFieldSpec(part.name, named, default, helptext=first_line(kind))]
+            kind = variants.members[variants.chosen]
+            default = default if type(default) is kind else kind()
+        name = "" if "flat" in part.metadata else part.name
+        self._prefixes[kind] = f"{name}." if name else ""
+        return [*specs, _spec(part.name, kind, default, first_line(kind), tyro.conf.arg(name=name))]
 
-    def _flag(self, owner: type, key: str, name: str, kind: Any, default: Any) -> StructFieldSpec:
-        flag = f"--{self._prefixes.get(owner, '')}{name.replace('_', '-')}"
-        positional = default is tyro.MISSING_NONPROP
+    def _flag(
+        self, owner: type, key: str, name: str, kind: Any, default: Any, positional: bool = False
+    ) -> StructFieldSpec:
+        no = "no-" if default is True else ""  # what is on by default has a flag that puts it off
+        flag = f"--{self._prefixes.get(owner, '')}{no}{name.replace('_', '-')}"
         if not positional:
             self.flags[flag] = None  # tyro may ask twice
-        hidden = default is None or kind is bool or default in ((), "")
+        hidden = kind is bool or default in (None, (), "", tyro.MISSING_NONPROP)
         about = tyro.conf.arg(name=name, help_behavior_hint="" if hidden else lambda label: f"(default: {label})")
         helptext = partial(field_help, owner, key.removesuffix("_name"), kind)
         if kind is bool:
-            return StructFieldSpec(key, Annotated[bool, about], default, helptext)
-        label = name.upper() if positional else flag
+            return _spec(key, bool, default, helptext, about)
         many = get_origin(kind) is tuple
+        label, word = flag, takes(kind, name)
+        if positional:
+            label = _singular(name).upper()
+            word = word if "|" in word else label + " ..." * many
         spec = PrimitiveConstructorSpec(
             nargs="*" if many else 1,
-            metavar=takes(kind, name),
+            metavar=word,
             instance_from_str=partial(_read_many if many else _read_one, label, kind),
             is_instance=lambda value: True,
             str_from_instance=lambda value: list(map(str, value)) if many else [str(value)],
         )
         marks = [tyro.conf.Positional] if positional else []
-        return StructFieldSpec(key, Annotated[(object, spec, about, *marks)], default, helptext)
+        return _spec(key, object, default, helptext, spec, about, *marks)
 
     def _build(self, kind: type[T], **values: Any) -> T:
         names = {part.name for part in fields(kind)}  # type: ignore[arg-type]
@@ -193,6 +203,15 @@ class _Rules:
             raise UserError(f"--{prefix[:-1]}: {error}") from None
 
 
+def _spec(name: str, kind: Any, default: Any, helptext: Any, *marks: Any) -> StructFieldSpec:
+    annotated: Any = Annotated[(kind, *marks)]
+    return StructFieldSpec(name, annotated, default, helptext)
+
+
+def _is_value(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Value)
+
+
 def _default(part: Field[Any], whole: Any) -> Any:
     """A field's default: that of the instance to start from, else its own."""
     if is_dataclass(whole):
@@ -203,8 +222,7 @@ def _default(part: Field[Any], whole: Any) -> Any:
 
 
 def _read_one(label: str, kind: Any, texts: Sequence[str]) -> Any:
-    kinds = _alternatives(kind)
-    return Path(texts[0]) if kinds == (Path,) else read(label, Union[kinds], texts[0])
+    return Path(texts[0]) if Path in _alternatives(kind) else read(label, kind, texts[0])
 
 
 def _read_many(label: str, kind: Any, texts: Sequence[str]) -> tuple[Any, ...]:
@@ -219,15 +237,20 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
     return tuple(part for part in parts if part is not type(None))
 
 
-def _remedy(unknown: str, flags: Sequence[str]) -> str:
-    """The flag that was meant, or those of the group that it would be in."""
-    if close := get_close_matches(unknown, flags, n=1, cutoff=0.8):
-        return f"; perhaps you meant {close[0]}"
-    axis, dot, _ = unknown.partition(".")
-    if not dot:
-        return ""
+def _singular(name: str) -> str:
+    return re.sub("ies$", "y", name).removesuffix("s")
+
+
+def _unknown(word: str, flags: Iterable[str]) -> str:
+    """What is said of a word that is no flag: the flag that was meant, or those of the group that it would be in."""
+    text = f"unknown option '{word}'"
+    if close := get_close_matches(word, flags, n=1, cutoff=0.8):
+        return f"{text}; perhaps you meant {close[0]}"
+    axis, dot, _ = word.partition(".")
+    if not (word.startswith("--") and dot):
+        return text
     group = [flag for flag in flags if flag.startswith(f"{axis}.")]
-    return f": choose from {', '.join(group)}" if group else f": the {axis} chosen has no options"
+    return f"{text}: choose from {', '.join(group)}" if group else f"{text}: the {axis} chosen has no options"
 
 
 def _reason(end: SystemExit, box: str) -> str:

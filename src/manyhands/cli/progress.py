@@ -1,54 +1,89 @@
-"""What a terminal shows while a run goes on."""
+"""What a person sees while runs go on, on standard error: live bars in a terminal, else a line for each run."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from manyhands.errors import RunError
+from manyhands.report.numbers import percent
+from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
-
-console = Console()
-"""for what a person reads"""
 
 
 class Watcher:
-    """Shows the rows of the histories of one or more runs as they come; silent where nobody looks."""
+    """Follows the histories of runs; this one shows nothing."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    @contextmanager
+    def run(self, label: str, specification: Specification) -> Iterator[Observer | None]:
+        """Show one run while it goes on; gives the observer that is to be told of its rows."""
+        yield None
+
+
+class Lines(Watcher):
+    """A line at the end of each run, for logs."""
+
+    def __init__(self, console: Console, runs: int) -> None:
+        self._console, self._runs, self._done = console, runs, 0
+
+    @contextmanager
+    def run(self, label: str, specification: Specification) -> Iterator[Observer | None]:
+        rows: list[dict[str, Any]] = []
+        outcome, start = "stopped", time.monotonic()
+        try:
+            yield rows.append
+            outcome = f"test accuracy {percent(rows[-1]['test_accuracy'])}"
+        except RunError as error:
+            outcome = f"failed: {error}"
+            raise
+        finally:
+            self._done += 1
+            text = f"{self._done}/{self._runs} {label}: {outcome} ({time.monotonic() - start:.0f} s)"
+            self._console.print(Text(text), soft_wrap=True)
+
+
+class Bars(Watcher):
+    """A live bar for each run."""
+
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
     @contextmanager
-    def run(self, label: str, specification: Specification) -> "Iterator[Any]":
-        """Show one run; gives the observer to hand to it."""
-        if self._progress is None:
-            yield None
-            return
-        progress = self._progress
-        bar = progress.add_task(label, total=specification.total, status="starts")
+    def run(self, label: str, specification: Specification) -> Iterator[Observer | None]:
+        bar = self._progress.add_task(label, total=specification.total, state="")
 
         def observe(row: dict[str, Any]) -> None:
-            status = f"{row['test_accuracy']:6.1%}  {row['seconds']:.1f} s on its clock"
-            progress.update(bar, completed=row["completed"], status=status)
+            state = f"{percent(row['test_accuracy'], 1)} at {row['seconds']:.3g} s"
+            self._progress.update(bar, completed=row["completed"], state=state)
 
-        yield observe
-        progress.update(bar, refresh=True)
+        try:
+            yield observe
+        except RunError:
+            self._progress.update(bar, state="failed")
+            raise
+        finally:
+            self._progress.stop_task(bar)
 
 
 @contextmanager
-def watching(quiet: bool) -> Iterator[Watcher]:
-    """Live progress bars, if the output is a terminal and not to be quiet."""
-    if quiet or not console.is_terminal:
-        yield Watcher(None)
-        return
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as progress:
-        yield Watcher(progress)
+def watching(runs: int, *, silent: bool) -> Iterator[Watcher]:
+    """Follow so many runs in the way that suits where standard error leads to."""
+    console = Console(stderr=True)
+    if silent:
+        yield Watcher()
+    elif not console.is_terminal:
+        yield Lines(console, runs) if runs > 1 else Watcher()
+    else:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield Bars(progress)

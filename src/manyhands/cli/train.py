@@ -35,7 +35,7 @@ def _train(specification: Specification, output: Output, resume: Path | None = N
     from manyhands.cli.progress import watching
 
     silent = output.quiet or output.json
-    with watching(silent) as watcher, watcher.run(specification.strategy.name, specification) as observer:
+    with watching(1, silent=silent) as watcher, watcher.run(specification.strategy.name, specification) as observer:
         try:
             if resume:
                 folder = lab.resume(resume, data_dir=output.data_dir, observer=observer)
@@ -58,8 +58,11 @@ def _show(folder: Path, output: Output) -> None:
         print(json.dumps({"folder": str(folder)} | row))
         return
     if not output.quiet:
+        from manyhands.report.numbers import duration, percent
+
+        accuracy, loss, epochs = percent(row["test_accuracy"]), row["test_loss"], row["epoch"]
         print(
-            f"test accuracy {row['test_accuracy']:.2%}, loss {row['test_loss']:.4f} after {row['epoch']:.4g} epochs, "
-            f"{row['seconds']:.1f} s on the cluster's clock"
+            f"test accuracy {accuracy}, loss {loss:.4f} after {epochs:.4g} epochs, "
+            f"{duration(row['seconds'])} on the cluster's clock"
         )
     print(folder)

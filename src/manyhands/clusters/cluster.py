@@ -1,6 +1,7 @@
 """Where a training runs: the two kinds of cluster and their options. The drivers are imported when they are used."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 from manyhands.clusters.quantities import bytes_per_second, nanoseconds
@@ -41,8 +42,8 @@ class Simulated(Cluster):
         bytes_per_second(self.bandwidth)
         nanoseconds(self.latency)
         self.slow_factors()
-        if self.jitter < 0:
-            raise UserError(f"--cluster.jitter must not be negative, but is {self.jitter}")
+        if not 0 <= self.jitter < inf:
+            raise UserError(f"--cluster.jitter must be zero or more and finite, not {self.jitter}")
         if self.threads is not None and self.threads < 1:
             raise UserError(f"--cluster.threads must be at least 1, not {self.threads}")
 
@@ -55,7 +56,7 @@ class Simulated(Cluster):
                 factors[int(rank)] = float(factor)
             except ValueError:
                 raise UserError(f"--cluster.slow takes RANK:FACTOR, e.g. 3:4, not '{text}'") from None
-            if factors[int(rank)] <= 0 or int(rank) < 0:
+            if not 0 < factors[int(rank)] < inf or int(rank) < 0:
                 raise UserError(f"--cluster.slow takes a rank from 0 and a positive factor, not '{text}'")
         return factors
 
@@ -81,8 +82,8 @@ class Processes(Cluster):
             raise UserError(f"--cluster.port must lie in 0 … 65535, not {self.port}")
         if self.threads < 0:
             raise UserError(f"--cluster.threads must not be negative, but is {self.threads}")
-        if not self.timeout > 0:
-            raise UserError(f"--cluster.timeout must be a positive number of seconds, not {self.timeout}")
+        if not 0 < self.timeout <= 86_400:
+            raise UserError(f"--cluster.timeout must be a number of seconds up to a day, 86400, not {self.timeout}")
 
 
 CLUSTERS.update({kind.name: kind for kind in (Simulated, Processes)})

@@ -53,6 +53,11 @@ class Experiment:
         return spec.partition.split(self.task.train.targets.cpu().numpy(), spec.size, rng)
 
     @cached_property
+    def placed_task(self) -> Task:
+        """The task with its samples on the device that computes."""
+        return self.task.to(self.device)
+
+    @cached_property
     def plan(self) -> Plan:
         spec = self.specification
         return Plan(
@@ -66,7 +71,7 @@ class Experiment:
 
     def make_learner(self) -> Learner:
         return Learner(
-            self.task,
+            self.placed_task,
             loss=self.specification.loss,
             precision=self.precision,
             device=self.device,

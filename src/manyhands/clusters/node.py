@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from manyhands import seeds
-from manyhands.errors import RunError, UserError
+from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
 from manyhands.training.optimizer import SGD
 from manyhands.training.plan import Plan
@@ -332,14 +332,7 @@ class Node:
         return kept | {"weights": self.weights} if conducts else kept
 
     def restore(self, numbers: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Take up the state of a checkpoint; raises UserError if it is that of another model."""
-        for key, value in tensors.items():
-            length = self.layout.parameters if key.startswith("optimizer/") else len(self.initial_weights)
-            if not key.startswith("state/") and value.shape != (length,):
-                raise UserError(
-                    f"the checkpoint is of another model: {key} of node {self.rank} holds {value.numel()} numbers, "
-                    f"but the task's model has {length}"
-                )
+        """Take up the state that a checkpoint kept."""
         self.completed, self.progress = numbers["completed"], numbers["progress"]
         self.samples = numbers["samples"]
         if self.sampler:

@@ -20,7 +20,7 @@ from manyhands.runs.reading import Json
 
 HEIGHT = 240  # of the plot, in pixels
 MOST_LABELS = 14  # as many lines of text as HEIGHT holds
-MOST_POINTS = 800  # in one chart, to keep the page small
+MOST_POINTS = 500  # in one chart, to keep the page small
 DASHES = ([1, 0], [6, 4], [2, 3], [8, 3, 2, 3], [14, 4])  # one for each series of the same strategy
 
 
@@ -108,9 +108,7 @@ def curve(series: Series) -> list[Point]:
             quantity.field: [row[quantity.field] for row in rows]
             for quantity in (EPOCH, SECONDS, BYTES, ACCURACY, LOSS)
         }
-        points.append(
-            Point({name: None if None in column else estimate(column) for name, column in columns.items()})
-        )
+        points.append(Point({name: None if None in column else estimate(column) for name, column in columns.items()}))
     return points
 
 
@@ -120,9 +118,7 @@ def _thin(points: list[Point], most: int) -> list[Point]:
     return [point for index, point in enumerate(points) if (len(points) - 1 - index) % step == 0]
 
 
-def _figure(
-    key: str, title: str, caption: str, x: Quantity, y: Quantity, curves: dict[Series, list[Point]]
-) -> Figure:
+def _figure(key: str, title: str, caption: str, x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Figure:
     if any(len(one.runs) > 1 for one in curves):
         caption += " Bands: 95 % interval over the seeds."
     ends = ", ".join(f"{one.label} {y.write(points[-1].values[y.field])}" for one, points in curves.items())
@@ -149,9 +145,10 @@ def _spec(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Json:
     direct = len(labels) <= MOST_LABELS
     colour_of = colours(list(curves))
     x_axis = _axis(x, _extent([row["x"] for row in data]), grid=False)
+    x_scale = alt.Scale(type="log", nice=False) if x.log else alt.Scale(zero=True, nice=False)
     y_scale = alt.Scale(type="log" if y.log else "linear", domain=domain, nice=False)
     base = alt.Chart(alt.NamedData("points")).encode(
-        x=alt.X("x:Q", scale=alt.Scale(type="log" if x.log else "linear", nice=False), axis=x_axis),
+        x=alt.X("x:Q", scale=x_scale, axis=x_axis),
         y=alt.Y("y:Q", scale=y_scale, axis=_axis(y, domain, title=None)),
         color=alt.Color("series:N", legend=None if direct else alt.Legend(title=None, columns=2)).scale(
             domain=labels, range=[colour_of[one.strategy] for one in curves]
@@ -167,9 +164,7 @@ def _spec(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Json:
     ]
     layers: list[Any] = []
     if any("low" in row for row in data):
-        layers.append(
-            base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q")
-        )
+        layers.append(base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q"))
     layers += [
         base.mark_line(clip=True).encode(strokeDash=dash),
         base.mark_point(size=80, filled=True, opacity=0).encode(tooltip=tooltip),  # to point at
@@ -227,9 +222,7 @@ def _domain(values: list[float], y: Quantity) -> list[float]:
 def _names(base: alt.Chart, dash: alt.StrokeDash) -> list[Any]:
     """The series' names at the right edge, each behind a piece of its line."""
     at_end = base.properties(data=alt.NamedData("ends")).encode(x=alt.value("width"))
-    piece = at_end.mark_rule(strokeWidth=2, xOffset=6, x2Offset=22).encode(
-        x2=alt.value("width"), strokeDash=dash
-    )
+    piece = at_end.mark_rule(strokeWidth=2, xOffset=6, x2Offset=22).encode(x2=alt.value("width"), strokeDash=dash)
     name = at_end.mark_text(align="left", dx=27, limit=170).encode(text="series:N", color=alt.value(INK))
     return [piece, name]
 

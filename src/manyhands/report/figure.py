@@ -73,6 +73,4 @@ def to_spec(chart: Any, **datasets: list[Json]) -> Json:
     What is the same for all charts (schema, altair's own theme) is left out.
     """
     spec: Json = chart.to_dict(validate=False)
-    return {key: value for key, value in spec.items() if key not in ("$schema", "config")} | {
-        "datasets": datasets
-    }
+    return {key: value for key, value in spec.items() if key not in ("$schema", "config")} | {"datasets": datasets}

@@ -20,7 +20,7 @@ from manyhands.report.tables import COLUMNS, summary_rows
 from manyhands.runs import reading
 from manyhands.runs.reading import Json, RunView
 
-MOST_NODES = 50  # in a run's ledger
+MOST_NODES = 20  # in a run's ledger
 MAIN_FACTORS = ("task", "workers", "epochs", "rounds", "batch_size", "lr", "partition", "precision", "seed")
 LEDGER = (
     "Node",
@@ -176,8 +176,8 @@ def _ledger_rows(run: RunView) -> list[list[str]]:
 
 def _kind(collection: Collection) -> str:
     if collection.study is not None:
-        factors = " and ".join(collection.study.factors)
-        return f"Study{f' of {factors}' if factors else ''}, {numbers.count(len(collection.runs), 'run')}"
+        factors = ", ".join(collection.study.factors)
+        return f"Study{f' of {factors}' if factors else ''} · {numbers.count(len(collection.runs), 'run')}"
     return "Run" if len(collection.runs) == 1 else "Report"
 
 
@@ -193,10 +193,7 @@ def _common(runs: Sequence[RunView]) -> list[tuple[str, str]]:
 def _machine(run: RunView) -> str:
     hardware = _mapping(run.record.get("hardware"))
     units = {"cpu": "{}", "cores": "{} cores", "memory_gib": "{} GiB", "accelerator": "{}"}
-    return (
-        ", ".join(form.format(hardware[key]) for key, form in units.items() if hardware.get(key))
-        or "not recorded"
-    )
+    return ", ".join(form.format(hardware[key]) for key, form in units.items() if hardware.get(key)) or "not recorded"
 
 
 def _unfinished(runs: Sequence[RunView]) -> list[str]:
@@ -209,7 +206,7 @@ def _pairs(tree: Json) -> list[tuple[str, str]]:
     return [
         (_words(key), f"{value:,}" if type(value) is int else str(value))
         for key, value in flatten(tree).items()
-        if value is not None
+        if value not in (None, "")
     ]
 
 

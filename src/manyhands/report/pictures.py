@@ -32,8 +32,7 @@ def partition_figures(series: Sequence[Series]) -> list[Figure]:
             _, labels = shown.setdefault(str(run.partition["counts"]), (run, []))
             labels.append(one.label)
     return [
-        _partition_figure(run, labels, f"partition-{number}")
-        for number, (run, labels) in enumerate(shown.values())
+        _partition_figure(run, labels, f"partition-{number}") for number, (run, labels) in enumerate(shown.values())
     ]
 
 
@@ -44,9 +43,7 @@ def _partition_figure(run: RunView, labels: list[str], key: str) -> Figure:
     rows = counts[: min(100, max(10, MOST_CELLS // len(classes)))]
     names = [str(worker) for worker in range(len(rows))]
     title = f"{run.partition.get('partition', 'partition')}, {numbers.count(len(counts), 'worker')}"
-    caption = (
-        f"Samples of each class (across) at each worker (down); seed {run.seed}. Used by {', '.join(labels)}."
-    )
+    caption = f"Samples of each class (across) at each worker (down); seed {run.seed}. Used by {', '.join(labels)}."
     if len(rows) < len(counts):
         caption += f" The first {len(rows)} workers are drawn."
     return Figure(
@@ -87,9 +84,7 @@ def confusion_figure(run: RunView, key: str) -> list[Figure]:
                 confusion, ("true", classes), ("predicted", classes), tall=WIDTH // len(classes), by_row=True
             ),
             header=("True \\ predicted", *classes),
-            rows=[
-                [name, *(f"{count:,}" for count in row)] for name, row in zip(classes, confusion, strict=True)
-            ],
+            rows=[[name, *(f"{count:,}" for count in row)] for name, row in zip(classes, confusion, strict=True)],
         )
     ]
 
@@ -159,9 +154,7 @@ def _heat_map(
 def _heat_chart(down: str, rows: tuple[str, ...], across: str, columns: tuple[str, ...], tall: int) -> Json:
     """The chart without its data: the same for all runs of a task."""
     turned = -90 if sum(map(len, columns)) > 40 else 0
-    x_axis = alt.Axis(
-        title=across, domain=False, ticks=False, labelAngle=turned, labelLimit=90, labelOverlap=True
-    )
+    x_axis = alt.Axis(title=across, domain=False, ticks=False, labelAngle=turned, labelLimit=90, labelOverlap=True)
     y_axis = alt.Axis(title=down, domain=False, ticks=False, labelLimit=90, labelOverlap=True)
     base = alt.Chart(alt.NamedData("cells")).encode(
         x=alt.X("across:N", axis=x_axis).scale(domain=columns, paddingInner=0.06),

@@ -23,9 +23,7 @@ def time_figures(series: Sequence[Series]) -> list[Figure]:
     known = {one: share for one in series if (share := _mean_shares(one)) is not None}
     if not known:
         return []
-    texts = {
-        one: [numbers.percent(getattr(share, part), 1) for part in PARTS] for one, share in known.items()
-    }
+    texts = {one: [numbers.percent(getattr(share, part), 1) for part in PARTS] for one, share in known.items()}
     said = "; ".join(
         f"{one.label} " + ", ".join(f"{part} {text}" for part, text in zip(PARTS, texts[one], strict=True))
         for one in known
@@ -83,18 +81,14 @@ def _share_bars(shares: dict[Series, TimeShares]) -> Json:
 
 def speedup_figures(rows: Sequence[Row]) -> list[Figure]:
     """Speedup as bars; or where numbers of workers differ, speedup and efficiency as lines over them."""
-    known = [
-        row for row in rows if row.speedup is not None and row.series.finished and not row.series.is_baseline
-    ]
+    known = [row for row in rows if row.speedup is not None and row.series.finished and not row.series.is_baseline]
     if not known:
         return []
     families = {row.series.family for row in known}
     caption = "T₁ / Tₙ, each on its own clock, at an equal number of epochs. "
     if len(families) == len(known):
         caption += "The grey track is the ideal: n for n workers."
-        return [
-            _figure(known, "speedup", "Speedup over one worker", caption, numbers.times, _speedup_bars(known))
-        ]
+        return [_figure(known, "speedup", "Speedup over one worker", caption, numbers.times, _speedup_bars(known))]
     lines = _scaling_lines(known, lambda row: row.speedup, lambda n: float(n), "datum.label + '×'")
     rates = _scaling_lines(known, lambda row: row.efficiency, lambda n: 1.0, "format(datum.value, '.0%')")
     caption += "The thin line is the ideal: n for n workers."
@@ -141,18 +135,14 @@ def _speedup_bars(rows: Sequence[Row]) -> Json:
         }
         for row in rows
     ]
-    x = alt.X("speedup:Q", title=None, axis=alt.Axis(tickCount=5, labelExpr="datum.label + '×'")).scale(
-        nice=False
-    )
+    x = alt.X("speedup:Q", title=None, axis=alt.Axis(tickCount=5, labelExpr="datum.label + '×'")).scale(nice=False)
     base = alt.Chart(alt.NamedData("rows")).encode(y=names_axis([row.series.label for row in rows]), x=x)
     track = base.mark_bar(color=INK, opacity=0.08, height=BAR).encode(x="ideal:Q")
     bars = base.mark_bar(height=BAR).encode(
         color=_strategy_colour([row.series for row in rows]), tooltip=["series:N", "text:N"]
     )
     texts = base.mark_text(align="left", dx=6).encode(x="end:Q", text="text:N")
-    return to_spec(
-        alt.layer(track, bars, texts).properties(width="container", height=STEP * len(rows)), rows=data
-    )
+    return to_spec(alt.layer(track, bars, texts).properties(width="container", height=STEP * len(rows)), rows=data)
 
 
 def _scaling_lines(

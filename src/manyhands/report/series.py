@@ -28,8 +28,6 @@ _WRITTEN = {
     "partition": "{}",
     "precision": "{}",
     "clock": "{}",
-    "strategy.name": "{}",
-    "strategy.topology": "{}",
 }
 
 
@@ -42,8 +40,8 @@ class Series:
     """
 
     label: str  # unique among the series, e.g. "gossip · ring · simulated"
-    name: str  # the same without the clock
-    family: str  # the label without the number of workers: one line of a scaling chart
+    name: str  # the same without clock and number of workers, which have columns of their own
+    family: str  # the same without the number of workers: one line of a scaling chart
     details: tuple[str, ...]  # what else any two series differ in, e.g. ("dirichlet:0.3", "batch 32")
     runs: tuple[RunView, ...]
     baselines: tuple[RunView | None, ...]
@@ -91,9 +89,7 @@ def collect_series(runs: Sequence[RunView]) -> list[Series]:
     for run in runs:
         groups[json.dumps([run.clock, _factors(run)], sort_keys=True)].append(run)
     strategies = [BASELINE, *dict.fromkeys(run.strategy for run in runs)]
-    ordered = sorted(
-        groups.values(), key=lambda group: (strategies.index(group[0].strategy), group[0].workers)
-    )
+    ordered = sorted(groups.values(), key=lambda group: (strategies.index(group[0].strategy), group[0].workers))
     written = [_written(group[0]) for group in ordered]
     seen: Counter[str] = Counter()
     named: Counter[str] = Counter()
@@ -103,18 +99,17 @@ def collect_series(runs: Sequence[RunView]) -> list[Series]:
         strategy = group[0].strategy
         apart = _differing(own, [other for other in written if other["strategy.name"] == strategy])
         clock = [apart.pop("clock")] if "clock" in apart else []
+        options = [text for key, text in apart.items() if key != "workers"]
         details = _differing(own, written)
         label = " · ".join([strategy, *apart.values(), *clock])
         named[label] += 1  # factors of unlike type can be written the same
         result.append(
             Series(
                 label=label if named[label] == 1 else f"{label} ({named[label]})",
-                name=" · ".join([strategy, *apart.values()]),
-                family=" · ".join([strategy, *(apart[key] for key in apart if key != "workers"), *clock]),
+                name=" · ".join([strategy, *options]),
+                family=" · ".join([strategy, *options, *clock]),
                 details=tuple(
-                    text
-                    for key, text in details.items()
-                    if key not in apart and not key.startswith(_IN_COLUMNS)
+                    text for key, text in details.items() if key not in apart and not key.startswith(_IN_COLUMNS)
                 ),
                 runs=chosen,
                 baselines=tuple(find_baseline(run, runs) for run in chosen),
@@ -149,11 +144,15 @@ def _factors(run: RunView) -> Json:
 def _written(run: RunView) -> dict[str, str]:
     """Every factor of a run as a label has it: ``{"workers": "8 workers", "strategy.topology": "ring"}``."""
     flat = flatten({**_factors(run), "clock": run.clock})
-    return {
-        key: _WRITTEN[key].format(value) if key in _WRITTEN else f"{key.rpartition('.')[2]} {value}"
-        for key, value in flat.items()
-        if value is not None
-    }
+    return {key: _text(key, value) for key, value in flat.items() if value is not None}
+
+
+def _text(key: str, value: object) -> str:
+    if key in _WRITTEN:
+        return _WRITTEN[key].format(value)
+    if key.startswith("strategy.") and isinstance(value, str):
+        return value  # a word of the strategy's own speaks for itself: ring, async
+    return f"{key.rpartition('.')[2]} {value}"
 
 
 def _differing(own: dict[str, str], others: list[dict[str, str]]) -> dict[str, str]:

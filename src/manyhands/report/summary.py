@@ -57,8 +57,7 @@ def _accuracy(rows: Sequence[Row]) -> str:
         other = next((row for row in ranked if not row.series.is_baseline), None)
         if other is not None:
             sentence += (
-                f"; among those that share the work, {other.series.label} with "
-                f"{numbers.percent(other.accuracy)}"
+                f"; among those that share the work, {other.series.label} with {numbers.percent(other.accuracy)}"
             )
     last = ranked[-1]
     return f"{sentence}. Least accurate was {last.series.label} with {numbers.percent(last.accuracy)}."
@@ -73,8 +72,8 @@ def _speed(rows: Sequence[Row], clock: str) -> str:
     (first, time), (second, later) = reached[:2]
     goal = f"{100 * target:.3g}\u00a0%"
     return (
-        f"On the {clock} clock {first.series.name} was first to {goal}: after {numbers.duration(time)}, "
-        f"then {second.series.name} after {numbers.duration(later)}; "
+        f"On the {clock} clock {_without(first, clock)} was first to {goal}: after {numbers.duration(time)}, "
+        f"then {_without(second, clock)} after {numbers.duration(later)}; "
         f"{len(reached)} of {len(rivals)} reached it."
     )
 
@@ -113,6 +112,10 @@ def _caution(rows: Sequence[Row]) -> str:
 def _times_to(rows: Sequence[Row], target: float) -> list[tuple[Row, Estimate]]:
     times = ((row, row.series.estimate(lambda run: seconds_to_accuracy(run, target))) for row in rows)
     return [(row, time) for row, time in times if time is not None]
+
+
+def _without(row: Row, clock: str) -> str:
+    return row.series.label.removesuffix(f" · {clock}")
 
 
 def _mean(value: Estimate | None) -> float:

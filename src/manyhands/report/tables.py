@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from manyhands.report import numbers
 from manyhands.report.series import Series, collect_series
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: ``heading`` on the page, ``short`` in the terminal, ``meaning`` with its formula."""
+    """A column: ``heading`` on the page, ``short`` in the terminal (to fit 80 columns), ``meaning`` with formula."""
 
     heading: str
     short: str
@@ -50,17 +50,17 @@ class Column:
 COLUMNS = (
     Column("Strategy", "strategy", lambda row: row.series.name),
     Column("Clock", "clock", lambda row: row.series.clock),
-    Column("Workers", "workers", lambda row: f"{row.series.workers:,}"),
+    Column("Workers", "work-\ners", lambda row: f"{row.series.workers:,}"),
     Column(
         "Final test accuracy",
-        "accuracy",
+        "test\naccuracy",
         lambda row: numbers.percent(row.accuracy),
         "Share of the test samples classified rightly at the last evaluation. It is never the best of "
         "several: the test set selects nothing. With several seeds: mean ± 95 % interval, "
         "t(0.975; n − 1) · s / √n over n seeds, s their standard deviation. "
         "An interval that rounds to zero is not shown.",
     ),
-    Column("Test loss", "loss", lambda row: numbers.plain(row.loss)),
+    Column("Test loss", "test\nloss", lambda row: numbers.plain(row.loss)),
     Column(
         "Time",
         "time",
@@ -70,28 +70,28 @@ COLUMNS = (
     ),
     Column(
         "Speedup",
-        "speedup",
+        "speed-\nup",
         lambda row: numbers.times(row.speedup),
         "T₁ / Tₙ, the time of the baseline single over that of n workers: on the same clock, for the same "
         "task, at an equal number of epochs.",
     ),
     Column(
         "Efficiency",
-        "effic.",
+        "effi-\nciency",
         lambda row: numbers.percent(row.efficiency, 0),
         "T₁ / (n · Tₙ), the speedup divided by the number of workers; 100 % would be ideal. "
         "A server does not count as a worker.",
     ),
     Column(
         "Bytes per worker",
-        "sent per worker",
+        "bytes/\nworker",
         lambda row: numbers.size(row.bytes_per_worker),
         "Mean of the bytes each worker sent, as the strategy asks for them (algorithmic bytes: no protocol "
         "headers, no retransmission). 1 MB = 10⁶ bytes.",
     ),
     Column(
         "Time in communication",
-        "comm.",
+        "comm.\ntime",
         lambda row: numbers.percent(row.in_communication, 0),
         "(exposed communication + waiting) / (compute + exposed communication + waiting), summed over the "
         "workers. Communication hidden behind computation costs no time and is left out.",
@@ -125,11 +125,14 @@ def terminal_table(rows: Sequence[Row], title: str | None = None) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=None if title is None else Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
+    heading = None if title is None else Text(title)
+    table = Table(title=heading, box=box.SIMPLE_HEAD, padding=0, show_edge=False)  # 80 columns are narrow
     for index, column in enumerate(COLUMNS):
-        table.add_column(column.short, justify="left" if index < 2 else "right", no_wrap=index < 2)
+        justify: Literal["left", "right"] = "left" if index < 2 else "right"
+        table.add_column(column.short, justify=justify, no_wrap=index > 0, overflow="fold")
     for row in rows:
-        cells = [Text(column.text(row)) for column in COLUMNS]
+        cells = [Text(column.text(row).replace(" ±", "\n±")) for column in COLUMNS]
+        cells[1] = Text(row.series.clock.removesuffix("ulated"))
         if row.status:
             cells[0].append(f" ({row.status})", style="yellow")
         table.add_row(*cells)

@@ -41,6 +41,21 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def backends() -> dict[str, bool]:
+    """What can compute, and what processes can talk over."""
+    import torch
+    import torch.distributed as dist
+
+    talks = dist.is_available()
+    return {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "gloo": talks and dist.is_gloo_available(),
+        "nccl": talks and dist.is_nccl_available(),
+        "mpi": talks and dist.is_mpi_available(),
+    }
+
+
 def revision() -> str | None:
     """The commit of the source tree this package runs from; None if it is installed elsewhere."""
     here = Path(__file__).resolve().parent

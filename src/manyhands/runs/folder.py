@@ -1,10 +1,11 @@
 """What a run leaves on disk, written so that a reader never sees half a file and a crash never loses a whole one."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,23 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path) -> "RunFolder":
-        """Make a new folder; raises UserError if it holds something already or cannot be written."""
+    def create(cls, path: Path, files: Mapping[str, Any]) -> "RunFolder":
+        """Make a new folder with these JSON files, or nothing.
+
+        Raises UserError if it holds something already or cannot be written, RunError if there is no room.
+        """
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
                 raise UserError(f"{path} is not empty: give --out a new folder, or go on with --resume {path}")
-        return cls(path)
+        folder = cls(path)
+        try:
+            for name, data in files.items():
+                folder.write_json(name, data)
+        except BaseException:
+            folder.discard()
+            raise
+        return folder
 
     def discard(self) -> None:
         """Remove the folder and all that is in it."""
@@ -89,11 +100,15 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def read_history(self) -> list[dict[str, Any]]:
-        """All whole rows so far."""
+        """All whole rows so far; raises UserError if one of them is damaged."""
         path = self.path / "history.jsonl"
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        try:
+            lines = path.read_text().splitlines(keepends=True)
+            return [json.loads(line) for line in lines if line.endswith("\n")]
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error}): restore it or run again") from None
 
     def read_model(self) -> dict[str, "Tensor"]:
         """The named tensors of the final model; raises UserError if they are missing or damaged."""
@@ -120,11 +135,15 @@ class RunFolder:
         with disk_errors(self.path):
             scratch = folder / f".{name}.new"
             shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir(parents=True)
-            RunFolder(scratch).write_bytes("tensors.safetensors", tensors)
-            RunFolder(scratch).write_json("state.json", data)
-            shutil.rmtree(folder / name, ignore_errors=True)
-            scratch.replace(folder / name)
+            try:
+                scratch.mkdir(parents=True)
+                RunFolder(scratch).write_bytes("tensors.safetensors", tensors)
+                RunFolder(scratch).write_json("state.json", data)
+                shutil.rmtree(folder / name, ignore_errors=True)
+                scratch.replace(folder / name)
+            except BaseException:
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise
             for other in folder.iterdir():
                 if other.name != name:
                     shutil.rmtree(other)
@@ -154,7 +173,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn what the file system refuses into one line for the user."""
     try:
         yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(f"cannot write to {path} ({error.strerror}): give --out a folder that can be written") from None
     except OSError as error:
-        raise RunError(f"cannot write to {path} ({error.strerror}): make room or give --out another folder") from None
+        refusal = f"cannot write to {path} ({error.strerror})"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise RunError(f"{refusal}: make room or give --out another folder") from None
+        raise UserError(f"{refusal}: give --out a folder that can be written") from None

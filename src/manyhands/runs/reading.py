@@ -299,9 +299,7 @@ def _check_record(file: Path, record: Json) -> None:
     try:
         specification = record["specification"]
         named = (specification["task"], specification["strategy"]["name"], specification["cluster"]["name"])
-        usable = (
-            all(named) and int(specification["workers"]) >= 1 and int(specification.get("seed") or 0) >= 0
-        )
+        usable = all(named) and int(specification["workers"]) >= 1 and int(specification.get("seed") or 0) >= 0
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         usable = False
     if not usable:
@@ -389,6 +387,4 @@ def _is_below(path: str) -> bool:
 
 
 def _worker_accounts(run: RunView) -> list[Json]:
-    return (
-        [node for node in run.ledger["nodes"] if node["role"] == "worker"] if run.ledger is not None else []
-    )
+    return [node for node in run.ledger["nodes"] if node["role"] == "worker"] if run.ledger is not None else []

@@ -121,8 +121,9 @@ def _to_json(value: Any) -> Any:
 
 def read_specification(folder: RunFolder) -> Specification:
     """The specification of a run; raises UserError if it is damaged or has what this version does not know."""
+    data = folder.read_run().get("specification")
     try:
-        return Specification.from_json(folder.read_run().get("specification"))
+        return Specification.from_json(data)
     except UserError as error:
         raise UserError(f"{folder.path / 'run.json'} cannot be used: {error}") from None
 

@@ -1,7 +1,7 @@
 """A task: what is learnt, from which samples, and how its inputs reach the model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -150,6 +150,11 @@ class Task:
                 )
             if not all(std > 0 for std in self.std):
                 raise UserError(f"std must be above 0, not {self.std}")
+
+    def to(self, device: torch.device) -> "Task":
+        """The same task with its samples on a device."""
+        samples = [Samples(part.inputs.to(device), part.targets.to(device)) for part in (self.train, self.test)]
+        return replace(self, train=samples[0], test=samples[1])
 
     @property
     def input_shape(self) -> tuple[int, ...]:

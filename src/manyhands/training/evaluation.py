@@ -98,9 +98,7 @@ class Evaluation:
         )
 
 
-def evaluate(
-    module: nn.Module, task: Task, samples: Samples, precision: Precision, *, batch: int = 500
-) -> Evaluation:
+def evaluate(module: nn.Module, task: Task, samples: Samples, precision: Precision, *, batch: int = 500) -> Evaluation:
     """The module on the samples, ``batch`` of them at a time, on the module's device and in evaluation mode.
 
     The module's modes are left as they were. Raises UserError where its outputs are not [b, classes].

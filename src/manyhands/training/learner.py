@@ -31,6 +31,8 @@ class Learner:
             self.module = task.model().to(device)
         self._parameters = [p for p in self.module.parameters() if p.requires_grad]
         self._buffers = [b for b in self.module.buffers() if b.is_floating_point()]
+        # Whole-number buffers, such as batch norm's count of batches, are no part of anybody's weights.
+        self._counters = {n: b.clone() for n, b in self.module.named_buffers() if not b.is_floating_point()}
         self.parameters = sum(p.numel() for p in self._parameters)
         """T, the number of trainable parameters"""
         self.buffers = sum(b.numel() for b in self._buffers)
@@ -114,9 +116,10 @@ class Learner:
         return evaluate(self.module, self.task, samples, self.precision)
 
     def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
-        """The module's named tensors with these weights, copied, on the CPU, contiguous."""
+        """The module's named tensors with these weights, copied, on the CPU, contiguous; counters as they began."""
         self.bind(weights)
-        return {name: t.detach().cpu().clone().contiguous() for name, t in self.module.state_dict().items()}
+        state = {name: self._counters.get(name, tensor) for name, tensor in self.module.state_dict().items()}
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
     def flatten(self, state: dict[str, Tensor]) -> Tensor:
         """The weights vector of a module's named tensors; raises KeyError or RuntimeError where they do not fit."""

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from manyhands.clusters.processes.wire import Kind, PeerLost, Wire
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.recorder import Checkpoint, Recorder
 from manyhands.training.evaluation import Evaluation
+from manyhands.training.sampler import Batch
 
 
 class Stopwatch:
@@ -85,8 +86,12 @@ class Driver:
             answer = self._ACTIONS[type(effect)](self, effect)
             mark = self.watch.now()
         if self.node.rank == self.lead:
-            self._finish()
+            for rank in self._followers():
+                self.wire.send(rank, Kind.CLOSE)
         self.wire.flush()
+
+    def _followers(self) -> list[int]:
+        return [rank for rank in self.experiment.workers if rank not in self.experiment.conductors]
 
     # ---- computing
 
@@ -114,7 +119,7 @@ class Driver:
         self.learner.bind(node.weights)
         self.learner.collect(self.gradient_buffer)
         if self.parallel is None:
-            self.parallel = self._wrap()
+            self.parallel = self._wrap(batch)
         self.gradient_buffer.zero_()
         loss = self.learner.batch_loss(batch, node.rank, self.parallel)
         with _naming_peers():
@@ -127,7 +132,7 @@ class Driver:
         node.record(float(loss.detach()), len(batch), batch.number)
         return self.gradient_buffer
 
-    def _wrap(self) -> DistributedDataParallel:
+    def _wrap(self, batch: Batch) -> DistributedDataParallel:
         with warnings.catch_warnings():
             # What torch 2.13 offers instead is not in 2.11, and overwrites the batch statistics of a resumed run.
             warnings.simplefilter("ignore", FutureWarning)
@@ -135,6 +140,12 @@ class Driver:
                 self.learner.module, process_group=self.worker_group, broadcast_buffers=False
             )
         parallel.register_comm_hook(None, self._reduce_bucket)
+        # After its first backward pass it lays out its buckets anew, which changes the order of its sums. That pass
+        # is taken here for nothing, so that a resumed run sums as an uninterrupted one does.
+        buffers = self.node.buffers.clone()
+        with self.watch.paused(), _naming_peers():
+            self.learner.batch_loss(batch, self.node.rank, parallel).backward()  # type: ignore[no-untyped-call]
+        self.node.buffers = buffers
         return parallel
 
     def _reduce_bucket(self, _: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
@@ -233,7 +244,7 @@ class Driver:
     def _evaluate_part(self, weights: Tensor) -> Evaluation | None:
         """This conductor's share of the test set."""
         place, conductors = self.node.rank - self.lead, len(self.experiment.conductors)
-        parts = self.experiment.task.test.parts(500)[place::conductors]
+        parts = self.experiment.placed_task.test.parts(500)[place::conductors]
         return Evaluation.merge([self.learner.evaluate(weights, part) for part in parts]) if parts else None
 
     def _own_report(self, distance: float, part: Evaluation | None) -> dict[str, Any]:
@@ -255,9 +266,8 @@ class Driver:
         assert self.recorder is not None
         specification, completed = self.experiment.specification, self.node.completed
         others = [rank for rank in range(specification.nodes) if rank != self.lead]
-        for rank in others:
-            if rank not in self.experiment.conductors:
-                self.wire.send(rank, Kind.REPORT_PLEASE)
+        for rank in self._followers():
+            self.wire.send(rank, Kind.REPORT_PLEASE)
         self.reports = {self.lead: self._own_report(distance, part)}
         tensors = {f"{self.lead}/{key}": value for key, value in self.node.tensors(True).items()}
         for rank in others:
@@ -266,19 +276,20 @@ class Driver:
             tensors |= {f"{rank}/{key}": value for key, value in load(_unbytes(state)).items()}
         reports = [self.reports[rank] for rank in sorted(self.reports)]
         losses = [sum(report["loss"][i] for report in reports) for i in (0, 1)]
-        self.evaluation = Evaluation.merge(
+        evaluation = Evaluation.merge(
             [Evaluation.from_state(report["evaluation"]) for report in reports if report["evaluation"]]
         )
         self.recorder.record(
             completed,
-            self.evaluation,
+            evaluation,
             seconds=self.watch.now() / 1e9,
             samples=sum(report["numbers"]["samples"] for report in reports),
             train_loss=losses[0] / losses[1] if losses[1] else None,
             consensus=math.sqrt(sum(r["distance"] for r in reports) / len(self.experiment.conductors)),
             bytes_sent=sum(report["numbers"]["ledger"]["bytes_sent"] for report in reports),
         )
-        self.mean = mean
+        if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
+            self._finish(mean, evaluation)
         if completed:
             Checkpoint(
                 completed=completed,
@@ -306,21 +317,18 @@ class Driver:
         self.node.restore(numbers, load(_unbytes(tensors)))
         return now
 
-    def _finish(self) -> None:
+    def _finish(self, weights: Tensor, evaluation: Evaluation) -> None:
         assert self.recorder is not None
-        for rank in self.experiment.workers:
-            if rank not in self.experiment.conductors:
-                self.wire.send(rank, Kind.CLOSE)
         self.recorder.finish(
-            self.evaluation,
-            self.learner.state_dict(self.mean),
+            evaluation,
+            self.learner.state_dict(weights),
             clock="real",
             seconds=self.watch.now() / 1e9,
             ledgers={rank: Ledger(**self.reports[rank]["numbers"]["ledger"]) for rank in sorted(self.reports)},
             workers=len(self.experiment.workers),
         )
 
-    _ACTIONS: dict[type, Callable[..., Any]] = {
+    _ACTIONS: ClassVar[dict[type, Callable[..., Any]]] = {
         Gradient: _gradient,
         MeanGradient: _mean_gradient,
         Train: _train,

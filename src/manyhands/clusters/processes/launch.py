@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -102,7 +103,8 @@ def launch(experiment: Experiment, folder: RunFolder, resume: bool, observer: Ob
                     name=f"manyhands-node-{rank}",
                     daemon=True,
                 )
-                child.start()
+                with _deaf_to_interrupts():
+                    child.start()
                 theirs.close()
                 children.append((child, ours))
             _watch(children, folder, observer)
@@ -132,7 +134,6 @@ def _child(
     experiment: Experiment, place: Place, port: int, path: Path, resume: bool, pipe: Connection, parent: int
 ) -> None:
     """The life of one node's process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the launcher, which ends us
     _die_with(parent)
     options = _options(experiment.specification)
     try:
@@ -178,6 +179,17 @@ def _run_node(
             checkpoint = Checkpoint.load(folder)
             recorder.go_on_from(checkpoint)
     Driver(experiment, place.rank, recorder).run(checkpoint, resume)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here never see Ctrl-C, not even while they import: it is the launcher's, which ends them."""
+    resource_tracker.ensure_running()  # which the first start would do, and unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _own_device(device: torch.device, place: Place) -> torch.device:

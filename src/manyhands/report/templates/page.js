@@ -4,7 +4,7 @@ const specifications = JSON.parse(document.getElementById("specifications").text
 const drawn = new Set();
 
 async function draw(plot) {
-  if (drawn.has(plot.id) || !plot.getClientRects().length) return;
+  if (drawn.has(plot.id) || plot.closest("details:not([open])")) return;
   drawn.add(plot.id);
   await vegaEmbed(plot, specifications.charts[plot.id], {
     actions: false, renderer: "svg", config: specifications.theme, tooltip: { theme: "page" },

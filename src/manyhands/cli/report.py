@@ -1,0 +1,44 @@
+"""``manyhands report``: one page of runs and studies."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from manyhands.cli.flags import parse
+
+DESCRIPTION = """Make one HTML page of runs and studies: curves, tables, partitions and confusion matrices.
+
+The page needs no network and nothing beside it. Runs that are damaged or under way are shown as such."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What ``manyhands report`` takes."""
+
+    runs: tuple[Path, ...]
+    """folders of runs or studies, or folders that hold some"""
+    out: Path | None = None
+    """the page; default: report.html in the one folder given, or here if there are several"""
+    figures: bool = False
+    """write each figure as SVG and PNG too, into a folder figures beside the page"""
+    json: bool = False
+    """print one JSON object instead of text"""
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(Report, argv, "manyhands report", DESCRIPTION)
+
+    from manyhands.report.figures import write_figures
+    from manyhands.report.page import write_report
+
+    page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
+    page = write_report(options.runs, page)
+    figures = write_figures(options.runs, page.parent / "figures") if options.figures else []
+    if options.json:
+        print(json.dumps({"report": str(page), "figures": list(map(str, figures))}))
+        return 0
+    for figure in figures:
+        print(figure)
+    print(page)
+    return 0

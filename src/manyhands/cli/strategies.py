@@ -1,0 +1,55 @@
+"""``manyhands strategies``: each registered strategy in a line, its paper and its options."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from manyhands.cli.flags import field_help, first_line, parse, takes
+from manyhands.strategies import STRATEGIES, Strategy
+
+DESCRIPTION = """List the strategies: what the workers do, the paper, and the options with their defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategies:
+    """What ``manyhands strategies`` takes."""
+
+    json: bool = False
+    """print one JSON object instead of text"""
+
+
+def run(argv: Sequence[str]) -> int:
+    options = parse(Strategies, argv, "manyhands strategies", DESCRIPTION)
+    facts = [_facts(strategy) for strategy in STRATEGIES.values()]
+    print(json.dumps({"strategies": facts}) if options.json else "\n\n".join(map(_text, facts)))
+    return 0
+
+
+def _facts(strategy: type[Strategy]) -> dict[str, Any]:
+    kinds = get_type_hints(strategy)
+    return {
+        "name": strategy.name,
+        "about": first_line(strategy),
+        "paper": strategy.paper,
+        "url": strategy.url,
+        "servers": strategy.servers,
+        "unit": strategy.unit,
+        "options": [
+            {
+                "name": option.name,
+                "takes": takes(kinds[option.name], option.name),
+                "default": str(option.default),
+                "about": field_help(strategy, option.name, kinds[option.name]),
+            }
+            for option in fields(strategy)
+        ],
+    }
+
+
+def _text(facts: dict[str, Any]) -> str:
+    lines = [facts["name"], f"  {facts['about']}", f"  {facts['paper']}", f"  {facts['url']}"]
+    for option in facts["options"]:
+        flag = f"--strategy.{option['name'].replace('_', '-')} {option['takes']}"
+        lines += [f"  {flag}", f"      {option['about']} (default: {option['default']})"]
+    return "\n".join(lines)
