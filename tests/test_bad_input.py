@@ -2,7 +2,6 @@
 
 import errno
 import gzip
-import os
 import shutil
 import socket
 import subprocess
@@ -56,7 +55,6 @@ def nothing_written() -> bool:
 
 UNKNOWN = {
     "--task mnist-mini/lenet6": "unknown task 'mnist-mini/lenet6': write DATASET/MODEL",
-    "--task imagenet/lenet5": "a data set out of mnist-mini, mnist",
     "--task cifar10/resnet18:norm=layer": "norm",
     "--task mnist-mini/lenet5:width=3": "model 'lenet5' has no option 'width'",
     "--strategy gosip": "unknown --strategy 'gosip': choose from all-reduce, fedavg, gossip",
@@ -66,7 +64,6 @@ UNKNOWN = {
     "--strategy.topology ring": "unknown option '--strategy.topology': the --strategy chosen has no options",
     "--cluster.timeout 3": "unknown option '--cluster.timeout': choose from --cluster.bandwidth",
     "--strategy gossip --strategy.topology star": "unknown topology 'star': choose from ring, complete, exponential",
-    "--strategy parameter-server --strategy.consistency slow": "--strategy.consistency must be sync or async",
     "--partition thirds": "unknown partition 'thirds': choose from iid, dirichlet:ALPHA",
     "--schedule linear": "unknown schedule 'linear': choose from constant",
     "--precision fp8": "--precision must be fp32 or bf16 or auto, not 'fp8'",
@@ -74,20 +71,16 @@ UNKNOWN = {
     "--cluster.profile cray": "unknown device profile 'cray': choose from nominal",
     "--cluster.bandwidth 1Gb": "'1Gb' is not a rate",
     "--lr fast": "--lr must be a number, not 'fast'",
-    "--workers 2.5": "--workers must be a whole number, not '2.5'",
     "--lr": "--lr needs a value",
     "lenet5": "unknown option 'lenet5'",
 }
 OUT_OF_RANGE = {
     "--workers 0": "--workers must be positive",
-    "--workers -2": "--workers must be positive and finite, not -2",
     "--batch-size 0": "--batch-size must be positive",
-    "--epochs 0": "--epochs must be positive",
     "--strategy fedavg --rounds 0": "--rounds must be positive",
     "--epochs 1 --rounds 1": "give --epochs or --rounds, not both",
     "--rounds 1": "all-reduce has no rounds: give --epochs",
     "--lr nan": "--lr must be positive and finite, not nan",
-    "--lr inf": "--lr must be positive and finite, not inf",
     "--warm-up nan": "--warm-up must be zero or more and finite, not nan",
     "--seed -1": "--seed must not be negative",
     "--evaluate-every 0": "--evaluate-every must be positive",
@@ -97,9 +90,7 @@ OUT_OF_RANGE = {
     "--samples 3 --workers 4": "--workers 4 is more than the 3 training samples",
     "--partition dirichlet:0": "alpha must be positive",
     "--partition dirichlet:-0.5": "alpha must be positive, from 1e-9 to 1e9, not -0.5",
-    "--partition dirichlet:nan": "alpha must be positive",
     "--partition dirichlet": "needs alpha (a number)",
-    "--partition shards:0": "per_worker must be at least 1",
     "--workers 2 --partition shards:3001": "2 workers with 3,001 shards each need 6,002 samples",
     "--workers 2 --partition labels:2": "2 workers with 2 classes each cannot share 10 classes: use labels:5",
     "--workers 2 --partition portions:0.99999,0.00001": "leaves worker 1 of 2 without samples: use fewer workers",
@@ -116,7 +107,6 @@ OUT_OF_RANGE = {
     "--cluster.latency 0s": "time '0s' must be positive and finite",
     "--cluster.slow 8:2": "--cluster.slow names node 8, but the nodes are 0 … 7",
     "--cluster.slow 1:inf": "--cluster.slow takes a rank from 0 and a positive factor, not '1:inf'",
-    "--cluster.slow fast": "--cluster.slow takes RANK:FACTOR, e.g. 3:4, not 'fast'",
     "--cluster.threads 0": "--cluster.threads must be at least 1, not 0",
     "--cluster processes --cluster.port 70000": "--cluster.port must lie in 0 … 65535, not 70000",
     "--cluster processes --cluster.timeout inf": "--cluster.timeout must be a number of seconds up to a day",
@@ -136,14 +126,12 @@ def test_train_refuses(flags: str, message: str, refused: Refused) -> None:
         ("--strategies gossip:topology=star", "unknown topology 'star'"),
         ("--strategies fedavg:cohort=3", "strategy fedavg has no option 'cohort'; it takes fraction, local_epochs"),
         ("--strategies", "--strategies needs at least one value"),
-        ("--alpha 0", "alpha must be positive"),
         ("--alpha 0.5 -1", "alpha must be positive, from 1e-9 to 1e9, not -1"),
         ("--alpha 1 --partition iid", "give --alpha or --partition, not both"),
         ("--workers 4 0", "--workers must be positive and finite, not 0"),
         ("--workers 8 6001 --cluster simulated", "--workers 6001 is more than the 6000 training samples"),
         ("--batch-size 32 -1", "--batch-size must be positive and finite, not -1"),
         ("--seeds", "--seeds needs at least one value"),
-        ("--cluster real", "--cluster must be mixed or simulated or processes, not 'real'"),
         ("--task mnist-mini/vgg", "unknown task 'mnist-mini/vgg'"),
     ],
 )
@@ -157,10 +145,6 @@ def test_unknown_command(refused: Refused) -> None:
 
 
 # ---- data
-
-
-def images(count: int) -> np.ndarray:
-    return np.zeros((count, 28, 28), np.uint8)
 
 
 def damage(how: str, file: Path) -> None:
@@ -177,7 +161,7 @@ def damage(how: str, file: Path) -> None:
         case "other format":
             file.write_bytes(gzip.compress(b"\x00\x00\x0d\x03" + bytes(100)))
         case "wrong size":
-            write_idx(file, images(10))
+            write_idx(file, np.zeros((10, 28, 28), np.uint8))
 
 
 @pytest.mark.parametrize("how", ["truncated", "corrupt", "no gzip", "empty", "other format", "wrong size"])
@@ -206,12 +190,6 @@ def test_out_below_a_file(refused: Refused) -> None:
     for out in ("file", "file/run"):
         refused(["train", *TINY, "--out", out], f"cannot write to {out}", "give --out a folder that can be written")
         refused(["compare", *TINY[:-2], "--out", out], f"cannot write to {out}")
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_out_without_permission(refused: Refused) -> None:
-    Path("locked").mkdir(mode=0o500)
-    refused(["train", *TINY, "--out", "locked/run"], "Permission denied", "give --out a folder that can be written")
 
 
 @pytest.fixture

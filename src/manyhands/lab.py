@@ -187,11 +187,11 @@ def _outcome(folder: RunFolder | None, resume: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         note("stopped", "interrupted")
         raise KeyboardInterrupt(str(folder.path) if folder else "") from None
-    except (UserError, RunError) as error:
+    except Exception as error:  # a defect too: nobody shall think that the run goes on
         if folder and not resume and isinstance(error, UserError) and not folder.read_history():
             folder.discard()
         else:
             with suppress(UserError, RunError):  # the disk that made the run fail may refuse this too
-                note("failed", str(error))
+                note("failed", str(error) or type(error).__name__)
         raise
     note("finished", None)

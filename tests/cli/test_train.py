@@ -3,15 +3,18 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
+from manyhands.cli import progress
 from manyhands.cli.main import main
 from manyhands.lab import train
 from manyhands.runs.folder import RunFolder
-from manyhands.runs.recorder import Row
-from manyhands.runs.specification import read_specification
+from manyhands.runs.recorder import Observer, Row
+from manyhands.runs.specification import Specification, read_specification
 
 TINY = ["train", "--task", "mnist-mini/logistic", "--batch-size", "100", "--workers", "2"]
 
@@ -113,13 +116,30 @@ def test_resume_takes_no_flags_of_a_new_run(flags: list[str], capsys: pytest.Cap
     assert "--resume goes on with a run as it was" in capsys.readouterr().err
 
 
-def test_ctrl_c_tells_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from manyhands.clusters.simulated import simulation
+@pytest.mark.parametrize(("epoch", "advice"), [(1, ""), (2, "; go on with: manyhands train --resume run")])
+def test_ctrl_c_tells_how_to_go_on(
+    epoch: int, advice: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(progress.Watcher):
+        @contextmanager
+        def run(self, label: str, specification: Specification) -> Iterator[Observer]:
+            def stop(row: Row) -> None:
+                if row["completed"] == epoch:
+                    raise KeyboardInterrupt
 
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+            yield stop
 
-    monkeypatch.setattr(simulation.Simulation, "run", interrupted)
-    assert main([*TINY, "--out", "run"]) == 130
-    assert capsys.readouterr().err == "manyhands: interrupted; go on with: manyhands train --resume run\n"
+    monkeypatch.setattr(progress, "watching", lambda *_, **__: nullcontext(Impatient()))
+    assert main([*TINY, "--epochs", "3", "--out", "run"]) == 130
+    assert capsys.readouterr().err == f"manyhands: interrupted{advice}\n"
     assert RunFolder(Path("run")).read_run()["status"] == "stopped"
+
+
+def test_auto_says_which_precision_it_chose(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manyhands.training.precision.PROBE_SECONDS", 0.05)
+    assert main([*TINY, "--epochs", "1", "--precision", "auto", "--out", "run"]) == 0
+    chosen = RunFolder(Path("run")).read_run()["precision"]
+    assert lines(capsys)[0] == f"precision {chosen['chosen']}, {chosen['why']}"
+    assert chosen["why"].startswith("auto: ")

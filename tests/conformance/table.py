@@ -39,9 +39,7 @@ def specify(variant: str | Strategy, workers: int, **options: Any) -> Specificat
     defaults: dict[str, Any] = {"cluster": Simulated(threads=1), "batch_size": 8, "lr": 0.1, "seed": 3, "epochs": 2}
     if "rounds" in options:
         del defaults["epochs"]
-    return Specification(
-        strategy=strategy, workers=1 if strategy.name == "single" else workers, **(defaults | options)
-    )
+    return Specification(strategy=strategy, workers=1 if strategy.name == "single" else workers, **(defaults | options))
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,12 @@ def batches(specification: Specification, task: Task) -> Iterator[list[np.ndarra
 
 
 def plain_sgd(
-    module: nn.Module, steps: Iterable[np.ndarray], task: Task, lrs: list[float], optimizer: SGD, period: int | None = None
+    module: nn.Module,
+    steps: Iterable[np.ndarray],
+    task: Task,
+    lrs: list[float],
+    optimizer: SGD,
+    period: int | None = None,
 ) -> Tensor:
     """The loop that everybody would write by hand, on the samples given for each step; the weights after it.
 

@@ -29,7 +29,9 @@ RunProcesses = Callable[[str], Run]
 
 def shared(name: str) -> Specification:
     """Three workers with batches of eight take twenty steps over two epochs or rounds."""
-    return specify(name, workers=3, optimizer=SGD(momentum=0.9), schedule=Cosine(), batch_size=24 if name == "single" else 8)
+    return specify(
+        name, workers=3, optimizer=SGD(momentum=0.9), schedule=Cosine(), batch_size=24 if name == "single" else 8
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +86,7 @@ def test_all_reduce_is_distributed_data_parallel(run_processes: RunProcesses, tm
     }
     torch.save(given, tmp_path / "given.pt")
     script, world = Path(__file__).with_name("plain_ddp.py"), specification.size
-    loops = [
-        subprocess.Popen([sys.executable, script, str(rank), str(world), tmp_path]) for rank in range(world)
-    ]
+    loops = [subprocess.Popen([sys.executable, script, str(rank), str(world), tmp_path]) for rank in range(world)]
     assert [loop.wait(60) for loop in loops] == [0] * world
     states = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
     plain = torch.stack([flat(state) for state in states]).mean(0)  # batch statistics are each process's own

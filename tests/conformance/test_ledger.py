@@ -99,9 +99,7 @@ def test_every_moment_of_every_node_is_on_the_ledger(variant: str, cluster: Simu
 
 @pytest.mark.parametrize("variant", [variant for variant in SYNCHRONOUS if variant != "single"])
 def test_those_who_are_fast_wait_for_the_slow_one(variant: str, tmp_path: Path) -> None:
-    ledger = train(
-        specify(variant, WORKERS, cluster=Simulated(slow=("1:10",))), toy(Normed), tmp_path / "run"
-    ).ledger
+    ledger = train(specify(variant, WORKERS, cluster=Simulated(slow=("1:10",))), toy(Normed), tmp_path / "run").ledger
     waiting = [node["seconds"]["waiting"] for node in ledger["nodes"][:WORKERS]]
     if variant != "fedavg:fraction=0.5,local_epochs=2":  # there the slow one also rests while it is not invited
         assert min(waiting) == waiting[1]

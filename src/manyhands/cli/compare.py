@@ -42,11 +42,11 @@ class Compare:
     """skews: Dirichlet(α) partitions for all strategies, instead of --partition"""
     partition: Partition | None = None
     """for all strategies; default: iid, and dirichlet:0.3 for federated ones; one of"""
-    batch_size: tuple[int, ...] = (32,)
+    batch_size: tuple[int, ...] = (16,)
     """per worker"""
     seeds: tuple[int, ...] = (0,)
     """with several, results are means with 95 % intervals"""
-    epochs: int = 5
+    epochs: int = 6
     """passes over the training data, the same for all"""
     lr: float = 0.05
     """learning rate of one worker's batch"""
@@ -54,7 +54,7 @@ class Compare:
     """linear: the rate times the number of workers (Goyal et al. 2017)"""
     schedule: Schedule = field(default_factory=Constant)
     """the learning rate over the training"""
-    optimizer: SGD = field(default_factory=lambda: SGD(momentum=0.9))
+    optimizer: SGD = field(default_factory=SGD)
     augment: bool = False
     """crop and flip the training images at random"""
     samples: int | None = None

@@ -261,7 +261,7 @@ def _reason(end: SystemExit, box: str) -> str:
             return str(error)
         error = error.__context__
     text = " ".join(" ".join(line.strip("│╭╮╰╯─ ") for line in box.splitlines()).split())
-    if found := re.search(r"Missing value for argument '(\S+?)'", text):
+    if found := re.search(r"Missing value for argument .*?(--[\w.-]+)", text):
         return f"{found[1]} needs a value"
     if found := re.search(r"Missing from [^:]*: (\S+)", text):
         return f"{found[1]} is missing"

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from manyhands.errors import RunError
-from manyhands.report.numbers import percent
+from manyhands.report.numbers import duration, percent
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
 
@@ -57,7 +57,7 @@ class Bars(Watcher):
         bar = self._progress.add_task(label, total=specification.total, state="")
 
         def observe(row: dict[str, Any]) -> None:
-            state = f"{percent(row['test_accuracy'], 1)} at {row['seconds']:.3g} s"
+            state = f"{percent(row['test_accuracy'], 1)} at {duration(row['seconds'])}"
             self._progress.update(bar, completed=row["completed"], state=state)
 
         try:

@@ -49,20 +49,22 @@ def _train(specification: Specification, output: Output, resume: Path | None = N
 
 
 def _how_to_resume(folder: str) -> str:
-    return f"go on with: manyhands train --resume {folder}" if folder else ""
+    resumable = folder and RunFolder(Path(folder)).checkpoints()
+    return f"go on with: manyhands train --resume {folder}" if resumable else ""
 
 
 def _show(folder: Path, output: Output) -> None:
-    row = RunFolder(folder).read_history()[-1]
+    from manyhands.report.numbers import duration, percent
+
+    run = RunFolder(folder)
+    row, record = run.read_history()[-1], run.read_run()
     if output.json:
-        print(json.dumps({"folder": str(folder)} | row))
+        print(json.dumps({"folder": str(folder), "precision": record["precision"]["chosen"]} | row))
         return
     if not output.quiet:
-        from manyhands.report.numbers import duration, percent
-
+        if record["specification"]["precision"] == "auto":
+            print(f"precision {record['precision']['chosen']}, {record['precision']['why']}")
         accuracy, loss, epochs = percent(row["test_accuracy"]), row["test_loss"], row["epoch"]
-        print(
-            f"test accuracy {accuracy}, loss {loss:.4f} after {epochs:.4g} epochs, "
-            f"{duration(row['seconds'])} on the cluster's clock"
-        )
+        clock = duration(row["seconds"])
+        print(f"test accuracy {accuracy}, loss {loss:.4f} after {epochs:.4g} epochs, {clock} on the cluster's clock")
     print(folder)

@@ -148,13 +148,15 @@ class RunFolder:
                 if other.name != name:
                     shutil.rmtree(other)
 
+    def checkpoints(self) -> list[Path]:
+        """Whole checkpoints, the newest last."""
+        return sorted((self.path / "checkpoints").glob("[0-9]*"))
+
     def read_checkpoint(self) -> tuple[dict[str, Any], bytes]:
         """The newest checkpoint; raises UserError if there is none or it is damaged."""
-        folder = self.path / "checkpoints"
-        names = sorted(p.name for p in folder.glob("[0-9]*")) if folder.is_dir() else []
-        if not names:
+        if not (found := self.checkpoints()):
             raise UserError(f"{self.path} has no checkpoint to resume from: run it again")
-        newest = RunFolder(folder / names[-1])
+        newest = RunFolder(found[-1])
         try:
             return newest.read_json("state.json"), (newest.path / "tensors.safetensors").read_bytes()
         except OSError as error:

@@ -120,7 +120,7 @@ class Recorder:
         """Append a row to the history; raises RunError, and writes nothing, where the training has diverged."""
         if not isfinite(evaluation.loss):
             raise RunError(
-                f"the test loss is {evaluation.loss} after {completed} {self.unit}s: the training diverged; "
+                f"the test loss is {evaluation.loss} after {self.unit} {completed}: the training diverged; "
                 "a smaller --lr or --optimizer.clip-norm may help"
             )
         row: Row = {

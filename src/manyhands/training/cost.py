@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from manyhands.training.evaluation import evaluation_mode
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -24,17 +26,15 @@ def measure_cost(module: nn.Module, example: Tensor) -> Cost:
     """
     flops: dict[nn.Module, int] = {}
 
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+    def count(layer: nn.Module, _: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        numbers = (output[0] if isinstance(output, tuple) else output).numel()  # a tuple as recurrent layers give it
         weights = [p for p in layer.parameters(recurse=False) if p.dim() > 1]
-        flops[layer] = sum(2 * p.numel() * (output.numel() // p.shape[0]) for p in weights)
+        flops[layer] = flops.get(layer, 0) + sum(2 * p.numel() * (numbers // p.shape[0]) for p in weights)
 
     layers = [layer for layer in module.modules() if any(True for _ in layer.parameters(recurse=False))]
     hooks = [layer.register_forward_hook(count) for layer in layers]
-    training = module.training
-    module.eval()
-    with torch.no_grad():
+    with torch.no_grad(), evaluation_mode(module):
         module(example)
-    module.train(training)
     for hook in hooks:
         hook.remove()
     total = sum(flops.values())

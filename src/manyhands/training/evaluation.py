@@ -107,7 +107,7 @@ def evaluate(module: nn.Module, task: Task, samples: Samples, precision: Precisi
     classes = len(task.classes)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     pairs = torch.zeros(classes**2, dtype=torch.int64, device=device)  # true class * classes + predicted
-    with torch.no_grad(), _evaluation_mode(module):
+    with torch.no_grad(), evaluation_mode(module):
         for part in samples.parts(batch):
             inputs, targets = precision.layout(task.prepare(part.inputs.to(device))), part.targets.to(device)
             with precision.autocast(device):
@@ -123,7 +123,7 @@ def evaluate(module: nn.Module, task: Task, samples: Samples, precision: Precisi
 
 
 @contextmanager
-def _evaluation_mode(module: nn.Module) -> Iterator[None]:
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Puts each submodule back by itself: some may be in evaluation mode for good, such as frozen norms."""
     modes = {part: part.training for part in module.modules()}
     module.eval()

@@ -13,10 +13,21 @@ from proc import alive, descendants, until
 from manyhands import lab
 from manyhands.runs.folder import RunFolder
 
-FLAGS = (
-    "--task mnist-mini/logistic --strategy local-sgd --cluster processes --workers 2 --cluster.threads 1 "
-    "--epochs 5000 --quiet"
-).split()
+FLAGS = [
+    "--task",
+    "mnist-mini/logistic",
+    "--strategy",
+    "local-sgd",
+    "--cluster",
+    "processes",
+    "--workers",
+    "2",
+    "--cluster.threads",
+    "1",
+    "--epochs",
+    "5000",
+    "--quiet",
+]
 
 
 def start(folder: Path) -> subprocess.Popen[str]:

@@ -20,10 +20,24 @@ from manyhands.runs.specification import Specification
 from manyhands.strategies import LocalSGD
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-TRAIN = (
-    "-m manyhands train --task mnist-mini/logistic --strategy local-sgd --cluster processes --workers 2 "
-    "--cluster.threads 1 --cluster.timeout 30 --quiet"
-).split()
+TRAIN = [
+    "-m",
+    "manyhands",
+    "train",
+    "--task",
+    "mnist-mini/logistic",
+    "--strategy",
+    "local-sgd",
+    "--cluster",
+    "processes",
+    "--workers",
+    "2",
+    "--cluster.threads",
+    "1",
+    "--cluster.timeout",
+    "30",
+    "--quiet",
+]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

@@ -25,7 +25,12 @@ def make_task(samples: int = 64, model: Callable[[], nn.Module] = lambda: nn.Lin
 
 
 def simulate(
-    strategy: Strategy, folder: Path, workers: int = 2, task: Task | None = None, cluster: Simulated | None = None, **options: Any
+    strategy: Strategy,
+    folder: Path,
+    workers: int = 2,
+    task: Task | None = None,
+    cluster: Simulated | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """The ledger of a run."""
     defaults = {} if "rounds" in options else {"epochs": 1}
@@ -236,7 +241,8 @@ def test_a_model_with_dropout_gives_the_same_result_again(tmp_path: Path) -> Non
 
 def test_jitter_spreads_the_durations_but_not_the_results(tmp_path: Path) -> None:
     ledgers = [
-        simulate(AllReduce(), tmp_path / str(jitter), workers=4, cluster=Simulated(jitter=jitter)) for jitter in (0.0, 0.5)
+        simulate(AllReduce(), tmp_path / str(jitter), workers=4, cluster=Simulated(jitter=jitter))
+        for jitter in (0.0, 0.5)
     ]
     assert [len({node["seconds"]["compute"] for node in ledger["nodes"]}) for ledger in ledgers] == [1, 4]
     models = [(tmp_path / str(jitter) / "model.safetensors").read_bytes() for jitter in (0.0, 0.5)]

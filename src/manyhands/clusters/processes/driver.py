@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load, save
 from torch import Tensor
+from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from manyhands.clusters import collectives
@@ -148,7 +149,7 @@ class Driver:
         self.node.buffers = buffers
         return parallel
 
-    def _reduce_bucket(self, _: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    def _reduce_bucket(self, _: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
         self.last_bucket_ready = self.watch.now()
         buffer = bucket.buffer().div_(len(self.experiment.workers))
         work = dist.all_reduce(buffer, group=self.worker_group, async_op=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import Store, TCPStore
 
 from manyhands.clusters.cluster import Processes
 from manyhands.clusters.experiment import Experiment, choose_precision
@@ -89,7 +90,7 @@ def launch(experiment: Experiment, folder: RunFolder, resume: bool, observer: Ob
     options = _options(specification)
     with _listening_socket(options.port) as listener:
         port = listener.getsockname()[1]
-        store = dist.TCPStore(
+        store = TCPStore(
             LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=os.dup(listener.fileno())
         )
         context = multiprocessing.get_context("spawn")
@@ -139,7 +140,7 @@ def _child(
     try:
         experiment = replace(experiment, device=_own_device(experiment.device, place))
         torch.set_num_threads(options.threads or max(1, available_cores() // place.local_world))
-        store = dist.TCPStore(LOOPBACK, port, timeout=timedelta(seconds=options.timeout))
+        store = TCPStore(LOOPBACK, port, timeout=timedelta(seconds=options.timeout))
         if place.world > 1:
             os.environ["GLOO_SOCKET_IFNAME"] = options.interface or _loopback_interface()
             dist.init_process_group(
@@ -162,7 +163,7 @@ def _child(
 def _run_node(
     experiment: Experiment,
     place: Place,
-    store: dist.Store,
+    store: Store,
     folder: RunFolder | None,
     resume: bool,
     observer: Observer | None,
@@ -271,7 +272,7 @@ def _end(children: list[SpawnProcess]) -> None:
             child.join()
 
 
-def _name_the_dead(error: PeerLost, store: dist.Store, place: Place) -> RunError:
+def _name_the_dead(error: PeerLost, store: Store, place: Place) -> RunError:
     """Under torchrun nobody watches over us: the survivors leave a sign each, and who leaves none is dead."""
     try:
         store.set(f"alive/{place.rank}", "yes")

@@ -1,0 +1,83 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import manyhands.strategies
+from manyhands.errors import UserError
+from manyhands.strategies import STRATEGIES, FedAvg, Gossip, LocalSGD, ParameterServer, Single, Strategy, parse_strategy
+from manyhands.strategies.base import register
+from manyhands.strategies.topology import Complete
+
+WRITTEN = {
+    "single": Single(),
+    "fedavg:fraction=0.1,local_epochs=5": FedAvg(fraction=0.1, local_epochs=5),
+    "gossip:topology=complete": Gossip(topology=Complete()),
+    "local-sgd:period=4": LocalSGD(period=4),
+    "local-sgd": LocalSGD(period="epoch"),
+    "parameter-server:consistency=async": ParameterServer(consistency="async"),
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_a_strategy_reads_as_it_is_written(text: str) -> None:
+    assert parse_strategy(text) == WRITTEN[text]
+    assert str(WRITTEN[text]) == text
+
+
+def test_options_may_be_written_as_on_the_command_line() -> None:
+    assert parse_strategy(" fedavg:local-epochs=5 ") == FedAvg(local_epochs=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("fedprox", r"unknown strategy 'fedprox': choose from .*fedavg.*single"),
+        ("fedavg:mu=1", "strategy fedavg has no option 'mu'; it takes fraction, local_epochs"),
+        ("single:x=1", "strategy single has no option 'x'; it takes none"),
+        ("fedavg:fraction=all", "fraction must be a number, not 'all'"),
+        ("fedavg:fraction", "fraction must be a number, not ''"),
+        ("parameter-server:consistency=eventual", "consistency must be sync or async, not 'eventual'"),
+        ("gossip:topology=star", "unknown topology 'star': choose from ring, complete, exponential"),
+        ("local-sgd:period=often", "period must be a whole number or epoch, not 'often'"),
+        ("local-sgd:period=0", "--strategy.period of local-sgd must be positive, not 0"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_what_does(text: str, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint) as refusal:
+        parse_strategy(text)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_registered_strategy_can_be_named() -> None:
+    try:
+
+        @register("newcomer")
+        @dataclass(frozen=True, kw_only=True)
+        class Newcomer(Strategy):
+            strength: int = 1
+
+        assert parse_strategy("newcomer:strength=3") == Newcomer(strength=3)
+    finally:
+        del STRATEGIES["newcomer"]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_is_documented(name: str) -> None:
+    strategy = STRATEGIES[name]
+    assert strategy.__doc__ is not None
+    assert strategy.url.startswith("https://")
+    assert any(year.strip(",").isdigit() for year in strategy.paper.split())
+    assert strategy.__name__ in manyhands.strategies.__all__
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_can_be_read_in_class(name: str) -> None:
+    folder = Path(manyhands.strategies.__file__).parent
+    assert len((folder / f"{name.replace('-', '_')}.py").read_text().splitlines()) <= 200
+
+
+def test_epochs_are_turned_into_rounds_that_draw_as_many_samples() -> None:
+    assert FedAvg(fraction=0.1, local_epochs=5).rounds(epochs=10) == 20
+    assert FedAvg(fraction=0.3).rounds(epochs=1) == 4
+    assert LocalSGD().rounds(epochs=10) == 10

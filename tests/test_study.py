@@ -1,0 +1,134 @@
+"""Grids of runs, and what is made of them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from manyhands.clusters.cluster import Processes, Simulated
+from manyhands.errors import UserError
+from manyhands.runs.folder import RunFolder
+from manyhands.runs.recorder import Observer
+from manyhands.runs.specification import Specification
+from manyhands.strategies import STRATEGIES, AllReduce, FedAvg, Gossip, LocalSGD, ParameterServer, Single
+from manyhands.strategies.topology import Complete
+from manyhands.study import Grid, default_strategies, factors, label, resolve_strategies, run_study
+from manyhands.tasks.partition import Dirichlet, Iid
+from manyhands.tasks.task import Samples, Task
+from manyhands.training.optimizer import SGD
+
+BASE = Specification(epochs=2)
+
+
+def test_by_default_each_strategy_runs_once_with_a_baseline_for_each_clock() -> None:
+    runs = Grid(base=BASE, strategies=default_strategies()).specifications()
+    baselines, others = runs[:2], runs[2:]
+    assert [(run.strategy.name, run.cluster.name, run.size) for run in baselines] == [
+        ("single", "simulated", 1),
+        ("single", "processes", 1),
+    ]
+    assert {run.strategy.name for run in others} == set(STRATEGIES) - {"single"}
+    real = [run for run in others if isinstance(run.cluster, Processes)]
+    assert [(run.strategy.name, run.size) for run in real] == [("all-reduce", 2)]
+    assert all(run.size == 8 for run in others if run not in real)
+    assert {run.strategy.name for run in others if isinstance(run.partition, Dirichlet)} == {"fedavg"}
+
+
+def test_a_grid_has_every_combination_once() -> None:
+    grid = Grid(
+        base=BASE,
+        strategies=(Gossip(), LocalSGD(), Single()),
+        cluster="simulated",
+        workers=(2, 4),
+        partitions=(Dirichlet(0.1), Dirichlet(1.0)),
+        batch_sizes=(16, 32),
+        seeds=(0, 1, 2),
+    )
+    runs = grid.specifications()
+    assert len(runs) == len({str(run.to_json()) for run in runs}) == (1 + 2 * 2 * 2) * 2 * 3
+    assert all(run.partition == Iid() and run.size == 1 for run in runs if isinstance(run.strategy, Single))
+    assert factors(runs) == ["strategy", "workers", "batch_size", "partition", "seed"]
+
+
+def test_real_runs_have_a_real_baseline() -> None:
+    runs = Grid(base=BASE, strategies=(AllReduce(),), cluster="processes", workers=(2, 3)).specifications()
+    assert [(run.strategy.name, run.size) for run in runs] == [("single", 1), ("all-reduce", 2), ("all-reduce", 3)]
+    assert all(isinstance(run.cluster, Processes) for run in runs)
+
+
+def test_labels_tell_what_differs() -> None:
+    fedavg = Specification(strategy=FedAvg(), partition=Dirichlet(0.3), seed=1, batch_size=16)
+    everything = ["strategy", "cluster", "workers", "partition", "batch_size", "seed", "lr"]
+    assert label(fedavg, everything) == "fedavg ×8 dirichlet:0.3 batch 16 seed 1"
+    assert label(fedavg, ["strategy"]) == "fedavg"
+    assert label(Specification(strategy=Single(), cluster=Processes()), everything) == "single real batch 32 seed 0"
+    assert label(Specification(strategy=Gossip(topology=Complete())), ["workers"]) == "gossip:topology=complete ×8"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gossip", "fedavg:fraction=0.5,local_epochs=2", "parameter-server:consistency=async"],
+        ["gossip,fedavg:fraction=0.5,local_epochs=2,parameter-server:consistency=async"],
+        ["gossip,fedavg:fraction=0.5,local-epochs=2", "parameter-server:consistency=async"],
+    ],
+)
+def test_strategies_are_separated_by_spaces_or_commas(words: list[str]) -> None:
+    wanted = (Gossip(), FedAvg(fraction=0.5, local_epochs=2), ParameterServer(consistency="async"))
+    assert resolve_strategies(words) == wanted
+
+
+@pytest.mark.parametrize("words", [["gosip"], ["gossip,"], [""], ["gossip:period=3"], ["fraction=0.5"]])
+def test_strategies_that_do_not_exist(words: list[str]) -> None:
+    with pytest.raises(UserError):
+        resolve_strategies(words)
+
+
+def task() -> Task:
+    inputs = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    samples = Samples(inputs, (inputs[:, 0] > 0).long())
+    return Task(model=lambda: torch.nn.Linear(3, 2), train=samples, test=samples)
+
+
+class Shown:
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+
+    @contextmanager
+    def __call__(self, label: str, specification: Specification) -> Iterator[Observer | None]:
+        self.labels.append(label)
+        yield None
+
+
+def test_a_study_keeps_its_runs_together(tmp_path: Path) -> None:
+    cluster = Simulated(threads=1)
+    base = Specification(epochs=1, workers=2, cluster=cluster)
+    runs = Grid(base=base, strategies=(Gossip(), LocalSGD()), cluster="simulated", workers=(2,)).specifications()
+    show = Shown()
+    folder = run_study("mine", runs, tmp_path / "study", task=task(), show=show)
+    study = json.loads((folder.path / "study.json").read_text())
+    assert study["name"] == "mine"
+    assert study["factors"] == ["strategy", "workers"]
+    assert study["runs"] == ["01-single", "02-gossip", "03-local-sgd"]
+    assert show.labels == ["single", "gossip ×2", "local-sgd ×2"]
+    assert all(RunFolder(folder.path / run).read_run()["status"] == "finished" for run in study["runs"])
+
+
+def test_what_cannot_be_done_is_found_before_the_first_run(tmp_path: Path) -> None:
+    runs = [Specification(workers=2, epochs=1), Specification(workers=41, epochs=1)]
+    with pytest.raises(UserError, match="--workers 41 is more than the 40 training samples"):
+        run_study("mine", runs, tmp_path / "study", task=task(), show=Shown())
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
+    runs = [
+        Specification(workers=2, epochs=5, lr=1e38, optimizer=SGD(momentum=0.9), batch_size=5),
+        Specification(workers=2, epochs=1, batch_size=5),
+    ]
+    folder = run_study("mine", runs, tmp_path / "study", task=task(), show=Shown())
+    status = [RunFolder(folder.path / run).read_run()["status"] for run in ("01-all-reduce", "02-all-reduce")]
+    assert status == ["failed", "finished"]

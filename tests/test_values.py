@@ -1,0 +1,163 @@
+"""Values are written as short texts and read back as equal values."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyhands.errors import UserError
+from manyhands.strategies import STRATEGIES, Strategy, parse_strategy
+from manyhands.strategies.topology import TOPOLOGIES
+from manyhands.tasks.partition import PARTITIONS, Portions
+from manyhands.training.schedule import SCHEDULES, Step
+from manyhands.values import Family, Value, read
+
+FAMILIES: list[Family[Any]] = [PARTITIONS, SCHEDULES, TOPOLOGIES]
+MEMBERS = [member for family in FAMILIES for member in family.members.values()]
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+RISING = st.lists(st.floats(0, 1, exclude_min=True, exclude_max=True), min_size=1, max_size=4, unique=True)
+
+
+def portions(counts: list[int]) -> tuple[float, ...]:
+    return tuple(count / sum(counts) for count in counts)
+
+
+SPECIAL: dict[type, st.SearchStrategy[Any]] = {
+    Portions: st.lists(st.integers(1, 100), min_size=1, max_size=5).map(lambda counts: Portions(portions(counts))),
+    Step: st.builds(Step, RISING.map(lambda places: tuple(sorted(places))), st.floats(1e-3, 1)),
+}
+
+
+def drawn(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type."""
+    if isinstance(kind, type) and issubclass(kind, Value):
+        return st.one_of([st.builds(member) for member in kind.family.members.values()])
+    if get_origin(kind) is Literal:
+        return st.sampled_from(get_args(kind))
+    if args := get_args(kind):
+        return st.one_of([drawn(part) for part in args])
+    return {int: st.integers(1, 10**9), float: st.floats(1e-6, 1, exclude_max=True)}[kind]
+
+
+def members(member: type[Any]) -> st.SearchStrategy[Any]:
+    """Objects of a registered class with all its fields drawn."""
+    if member in SPECIAL:
+        return SPECIAL[member]
+    kinds = get_type_hints(member)
+    return st.builds(member, **{field.name: drawn(kinds[field.name]) for field in fields(member)})
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
+@given(data=st.data())
+def test_every_member_reads_back_as_itself(member: type[Value], data: st.DataObject) -> None:
+    value = data.draw(members(member))
+    assert value.family.parse(str(value)) == value
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=str)
+@given(data=st.data())
+def test_every_strategy_reads_back_as_itself(strategy: type[Strategy], data: st.DataObject) -> None:
+    value = data.draw(members(strategy))
+    assert parse_strategy(str(value)) == value
+
+
+@dataclass(frozen=True)
+class Shape(Value):
+    pass
+
+
+SHAPES: Family[Shape] = Family("shape", Shape)
+
+
+@SHAPES.register("box")
+@dataclass(frozen=True)
+class Box(Shape):
+    width: float
+    height: float = 1.0
+    closed: bool = False
+    kind: Literal["plain", "fancy"] = "plain"
+
+
+@SHAPES.register("path")
+@dataclass(frozen=True)
+class Path(Shape):
+    points: tuple[int, ...]
+    scale: float = 1.0
+
+
+@given(NUMBERS, NUMBERS, st.booleans(), st.sampled_from(["plain", "fancy"]))
+def test_scalars_of_every_kind_read_back(width: float, height: float, closed: bool, kind: Any) -> None:
+    box = Box(width, height, closed, kind)
+    assert SHAPES.parse(str(box)) == box
+
+
+@given(st.lists(st.integers(), min_size=1).map(tuple), NUMBERS)
+def test_tuples_read_back(points: tuple[int, ...], scale: float) -> None:
+    path = Path(points, scale)
+    assert SHAPES.parse(str(path)) == path
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("box:2", Box(2.0)),
+        (" box : 2 , 3 ", None),
+        ("box:2,3", Box(2.0, 3.0)),
+        ("box:2,closed=TRUE", Box(2.0, closed=True)),
+        ("box:height=3,width=2", Box(2.0, 3.0)),
+        ("path:1,2,3", Path((1, 2, 3))),
+        ("path:1,2,scale=0.5", Path((1, 2), 0.5)),
+    ],
+)
+def test_ways_to_write(text: str, value: Shape | None) -> None:
+    if value is None:
+        with pytest.raises(UserError):
+            SHAPES.parse(text)
+    else:
+        assert SHAPES.parse(text) == value
+
+
+def test_defaults_are_not_written() -> None:
+    assert str(Box(2.0)) == "box:2.0"
+    assert str(Box(2.0, kind="fancy")) == "box:2.0,kind=fancy"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ball", "unknown shape 'ball': choose from box:WIDTH, path:POINTS"),
+        ("box", "shape 'box': needs width (a number)"),
+        ("path", "shape 'path': needs points (a list, each a whole number)"),
+        ("box:wide", "shape 'box:wide': width must be a number, not 'wide'"),
+        ("box:1,2,true,fancy,3", "too many values; it takes width, height, closed, kind"),
+        ("box:1,depth=3", "has no 'depth'; it takes width, height, closed, kind"),
+        ("box:1,width=2", "width is given twice"),
+        ("box:1,closed=perhaps", "closed must be true or false, not 'perhaps'"),
+        ("box:1,kind=odd", "kind must be plain or fancy, not 'odd'"),
+        ("path:1,x", "points must be a whole number, not 'x'"),
+    ],
+)
+def test_what_cannot_be_read_is_named(text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        SHAPES.parse(text)
+    assert message in str(caught.value)
+
+
+def test_unions_take_the_first_that_fits_and_leave_out_none() -> None:
+    assert read("period", int | Literal["epoch"], "3") == 3
+    assert read("period", int | Literal["epoch"], "epoch") == "epoch"
+    assert read("shape", Shape | None, "box:1") == Box(1.0)
+    with pytest.raises(UserError, match=r"^period must be a whole number or epoch, not 'x'$"):
+        read("period", int | Literal["epoch"] | None, "x")
+
+
+@given(NUMBERS)
+def test_no_digit_is_lost(number: float) -> None:
+    value = SHAPES.parse(str(Box(number)))
+    assert isinstance(value, Box)
+    assert math.copysign(1, value.width) == math.copysign(1, number)
+    assert value.width == number
