@@ -15,21 +15,16 @@ PACKAGE = Path(manyhands.__file__).parent
 FORBIDDEN = {
     "tasks": ("strategies", "clusters", "runs", "report", "cli", "lab", "study"),
     "training": ("strategies", "clusters", "runs", "report", "cli", "lab", "study"),
-    "strategies": ("clusters.cluster", "clusters.simulated", "clusters.processes", "clusters.experiment", "report")
-    + ("training", "tasks", "runs", "cli", "lab", "study", "torch", "time", "socket", "multiprocessing"),
+    "strategies": (
+        *("clusters.cluster", "clusters.experiment", "clusters.simulated", "clusters.processes", "training", "tasks"),
+        *("runs", "report", "cli", "lab", "study", "torch", "time", "socket", "multiprocessing"),
+    ),
     "clusters": ("report", "cli", "lab", "study"),
     "runs": ("clusters.simulated", "clusters.processes", "clusters.node", "report", "cli", "lab", "study"),
     "report": (
-        "clusters.simulated",
-        "clusters.processes",
-        "clusters.node",
-        "training",
-        "tasks",
-        "strategies",
-        "cli",
-        "lab",
-    )
-    + ("torch",),
+        *("clusters.node", "clusters.simulated", "clusters.processes", "training", "tasks", "strategies", "cli", "lab"),
+        "torch",
+    ),
 }
 """for each part of the package what it must not import, of the package or from elsewhere"""
 

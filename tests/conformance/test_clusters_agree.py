@@ -93,6 +93,7 @@ def test_all_reduce_is_distributed_data_parallel(run_processes: RunProcesses, tm
     assert distance(plain, run_processes("all-reduce").weights) <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all-reduce", "parameter-server", "fedavg"])
 def test_resumed_processes_end_with_the_weights_of_an_uninterrupted_run(
     name: str, run_processes: RunProcesses, tmp_path: Path

@@ -81,7 +81,7 @@ def test_the_gradient_is_autograds() -> None:
     expected.backward()  # type: ignore[no-untyped-call]
     theirs = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
     torch.testing.assert_close(gradient, theirs)
-    assert loss == pytest.approx(float(expected))
+    assert loss == pytest.approx(float(expected.detach()))
     parameters = learner.parameters
     assert torch.equal(weights[:parameters], learner.initial_weights[:parameters])
     torch.testing.assert_close(weights[parameters:], torch.cat([b.flatten() for b in list(module.buffers())[:2]]))
@@ -114,7 +114,7 @@ def test_training_is_torchs_sgd(optimizer: SGD) -> None:
         theirs.zero_grad()
         expected.backward()  # type: ignore[no-untyped-call]
         theirs.step()
-        assert loss == pytest.approx(float(expected), rel=1e-5)
+        assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     torch.testing.assert_close(weights, learner.flatten(module.state_dict()))
 
 

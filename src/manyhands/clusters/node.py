@@ -343,4 +343,5 @@ class Node:
             if kind == "weights":
                 self.weights = value
             else:
-                (self.state if kind == "state" else self.optimizer_state)[name] = value.to(self.weights.device, copy=True)
+                kept = self.state if kind == "state" else self.optimizer_state
+                kept[name] = value.to(self.weights.device, copy=True)

@@ -78,7 +78,7 @@ def test_a_node_that_hangs_is_given_up_after_the_timeout(tmp_path: Path) -> None
     """A worker stands still; the server notices after the time it was given."""
     saboteur = Saboteur(rank=0, number=signal.SIGSTOP)
     cluster = Processes(threads=1, timeout=3)
-    with pytest.raises(RunError, match="node 0 is lost: .*(?i:timed out|timeout)"):
+    with pytest.raises(RunError, match=r"node 0 is lost: .*(?i:timed out|timeout)"):
         lab.train(
             specify(ParameterServer(), workers=1, epochs=10_000, cluster=cluster),
             out=tmp_path / "run",
