@@ -21,7 +21,7 @@ from manyhands.tasks.task import Task
 from manyhands.training.optimizer import SGD
 from side_by_side import compare
 
-BATCH, STEPS, LR = 128, 6, 0.01
+BATCH, STEPS, LR = 128, 4, 0.01
 
 
 def resnet18() -> torch.nn.Module:

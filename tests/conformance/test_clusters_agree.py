@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from table import Interrupt, Run, batches, cosine, distance, flat, initial_module, specify, train
-from toys import Normed, toy
+from toys import Normed, Spared, toy
 
 from manyhands import lab
 from manyhands.clusters.cluster import Processes
@@ -108,3 +108,10 @@ def test_resumed_processes_end_with_the_weights_of_an_uninterrupted_run(
     assert (resumed.folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
     assert [row["test_loss"] for row in resumed.history] == [row["test_loss"] for row in whole.history]
     assert resumed.history[-1]["bytes"] == whole.history[-1]["bytes"]
+
+
+def test_parameters_without_a_part_in_the_loss_are_left_alone(tmp_path: Path) -> None:
+    specification = specify("all-reduce", workers=2, optimizer=SGD(momentum=0.9))
+    simulated = train(specification, toy(Spared), tmp_path / "simulated")
+    real = train(replace(specification, cluster=CLUSTER), toy(Spared), tmp_path / "real")
+    assert distance(simulated.weights, real.weights) <= 1e-6

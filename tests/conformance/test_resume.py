@@ -55,3 +55,13 @@ def test_resumed_from_an_evaluation_some_epochs_ago(variant: str, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         train(specification, task, tmp_path / "broken", observer=Interrupt(4))
     assert type(whole)(lab.resume(tmp_path / "broken", task=task)).files() == whole.files()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_resumed_before_the_first_epoch_or_round_was_done(variant: str, tmp_path: Path) -> None:
+    task, specification = toy(Dropped), harsh(variant)
+    whole = train(specification, task, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(specification, task, tmp_path / "broken", observer=Interrupt(1))
+    assert RunFolder(tmp_path / "broken").read_checkpoint()[0]["completed"] == 0
+    assert type(whole)(lab.resume(tmp_path / "broken", task=task)).files() == whole.files()

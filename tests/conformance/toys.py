@@ -33,6 +33,14 @@ class Dropped(Normed):
         self.layers.insert(3, nn.Dropout(0.2))
 
 
+class Spared(Plain):
+    """With parameters that have no part in the loss, such as a head that is not in use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(2, 2)
+
+
 def toy(model: type[nn.Module] = Plain, samples: int = 240) -> Task:
     """Three overlapping clouds of points."""
     generator = torch.Generator().manual_seed(7)

@@ -119,6 +119,8 @@ class Node:
     """what a strategy keeps from one epoch or round to the next, beside the weights; saved in checkpoints"""
     completed: int = 0
     """epochs or rounds done"""
+    restored: bool = False
+    """whether it goes on from a checkpoint"""
     progress: float = 0.0
     """share of the whole training done, 0 to 1; travels with messages, so that workers know what servers know"""
     samples: int = 0
@@ -180,8 +182,8 @@ class Node:
 
     async def epochs(self) -> AsyncIterator[int]:
         """The numbers of the epochs that are left to do."""
-        if self.completed == 0:
-            await Quiet()
+        if not self.restored:
+            await Quiet()  # the untrained model
         while self.completed < self.plan.total:
             yield self.completed
             self.completed += 1
@@ -333,6 +335,7 @@ class Node:
 
     def restore(self, numbers: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take up the state that a checkpoint kept."""
+        self.restored = True
         self.completed, self.progress = numbers["completed"], numbers["progress"]
         self.samples = numbers["samples"]
         if self.sampler:

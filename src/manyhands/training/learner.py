@@ -90,6 +90,12 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         return gradient, float(loss.detach())
 
+    def leaves_unused(self, batch: Batch, rank: int) -> bool:
+        """Whether some trainable parameters have no part in the loss. Batch statistics change."""
+        loss = self.batch_loss(batch, rank)
+        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+        return any(gradient is None for gradient in gradients)
+
     def train(
         self, weights: Tensor, batches: Iterable[Batch], rank: int, optimizer: SGD, lr: float, mask: Tensor | None
     ) -> list[float]:

@@ -66,6 +66,7 @@ class Driver:
         self.parallel: DistributedDataParallel | None = None
         self.gradient_buffer = torch.zeros(self.learner.parameters, device=experiment.device)
         self.last_bucket_ready = 0
+        self.buckets_reduced = 0
         self.reports: dict[int, dict[str, Any]] = {}
 
     def run(self, checkpoint: Checkpoint | None, resume: bool) -> None:
@@ -120,8 +121,10 @@ class Driver:
         self.learner.bind(node.weights)
         self.learner.collect(self.gradient_buffer)
         if self.parallel is None:
-            self.parallel = self._wrap(batch)
+            with self.watch.paused():
+                self.parallel = self._wrap(batch)
         self.gradient_buffer.zero_()
+        self.buckets_reduced = 0
         loss = self.learner.batch_loss(batch, node.rank, self.parallel)
         with _naming_peers():
             loss.backward()  # type: ignore[no-untyped-call]
@@ -129,28 +132,32 @@ class Driver:
         # Everything after the moment when the last bucket's gradients were there is communication laid bare.
         node.ledger.compute += self.last_bucket_ready - start
         node.ledger.exposed += end - self.last_bucket_ready
-        self._count_ring(self.gradient_buffer)
+        self._count_ring(self.gradient_buffer, self.buckets_reduced)
         node.record(float(loss.detach()), len(batch), batch.number)
         return self.gradient_buffer
 
     def _wrap(self, batch: Batch) -> DistributedDataParallel:
+        buffers = self.node.buffers.clone()
         with warnings.catch_warnings():
             # What torch 2.13 offers instead is not in 2.11, and overwrites the batch statistics of a resumed run.
             warnings.simplefilter("ignore", FutureWarning)
             parallel = DistributedDataParallel(
-                self.learner.module, process_group=self.worker_group, broadcast_buffers=False
+                self.learner.module,
+                process_group=self.worker_group,
+                broadcast_buffers=False,
+                find_unused_parameters=self.learner.leaves_unused(batch, self.node.rank),
             )
         parallel.register_comm_hook(None, self._reduce_bucket)
         # After its first backward pass it lays out its buckets anew, which changes the order of its sums. That pass
         # is taken here for nothing, so that a resumed run sums as an uninterrupted one does.
-        buffers = self.node.buffers.clone()
-        with self.watch.paused(), _naming_peers():
+        with _naming_peers():
             self.learner.batch_loss(batch, self.node.rank, parallel).backward()  # type: ignore[no-untyped-call]
         self.node.buffers = buffers
         return parallel
 
     def _reduce_bucket(self, _: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
         self.last_bucket_ready = self.watch.now()
+        self.buckets_reduced += 1
         buffer = bucket.buffer().div_(len(self.experiment.workers))
         work = dist.all_reduce(buffer, group=self.worker_group, async_op=True)
         assert work is not None
@@ -192,12 +199,12 @@ class Driver:
             self._count_ring(mean)
         return mean
 
-    def _count_ring(self, tensor: Tensor) -> None:
+    def _count_ring(self, tensor: Tensor, parts: int = 1) -> None:
         workers, ledger = len(self.experiment.workers), self.node.ledger
         sent = round(collectives.ring_all_reduce_bytes(workers, tensor.nbytes))
         ledger.bytes_sent += sent
         ledger.bytes_received += sent
-        ledger.messages_sent += 2 * (workers - 1)
+        ledger.messages_sent += 2 * (workers - 1) * parts
 
     @contextmanager
     def _timed(self, kind: str) -> Iterator[None]:
@@ -291,14 +298,13 @@ class Driver:
         )
         if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
             self._finish(mean, evaluation)
-        if completed:
-            Checkpoint(
-                completed=completed,
-                rows=self.recorder.rows,
-                cluster={"now": self.watch.now()},
-                nodes={rank: self.reports[rank]["numbers"] for rank in sorted(self.reports)},
-                tensors=tensors,
-            ).save(self.recorder.folder)
+        Checkpoint(
+            completed=completed,
+            rows=self.recorder.rows,
+            cluster={"now": self.watch.now()},
+            nodes={rank: self.reports[rank]["numbers"] for rank in sorted(self.reports)},
+            tensors=tensors,
+        ).save(self.recorder.folder)
         for rank in others:
             self.wire.send(rank, Kind.GO_ON)
 

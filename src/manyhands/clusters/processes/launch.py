@@ -29,6 +29,7 @@ from manyhands.errors import RunError, UserError
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.recorder import Checkpoint, Observer, Recorder
 from manyhands.runs.specification import Specification
+from manyhands.training.memory import keep_freed_memory
 from manyhands.training.precision import Precision
 
 LOOPBACK = "127.0.0.1"
@@ -169,6 +170,7 @@ def _run_node(
     observer: Observer | None,
 ) -> None:
     """What both kinds of start have in common. One node chooses the precision for all."""
+    keep_freed_memory()
     if place.rank == 0:
         store.set("precision", json.dumps(choose_precision(experiment).to_json()))
     experiment.precision = Precision.from_json(json.loads(store.get("precision")))

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from manyhands.training.learner import Learner
+from manyhands.training.memory import keep_freed_memory
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class Executor:
         self._spare = [make_learner() for _ in range(self.threads)]
         self._intra_operator_threads = torch.get_num_threads()
         torch.set_num_threads(1)
+        keep_freed_memory()
         self._pool = ThreadPoolExecutor(self.threads, initializer=self._start_thread)
 
     def _start_thread(self) -> None:

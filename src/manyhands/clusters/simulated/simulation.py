@@ -244,8 +244,7 @@ class Simulation:
             node.loss_sum, node.loss_samples = 0.0, 0
         if completed == self.experiment.plan.total:  # before the checkpoint, after which nothing is left to resume
             self._finish(mean, evaluation)
-        if completed:
-            self._checkpoint(completed).save(self.recorder.folder)
+        self._checkpoint(completed).save(self.recorder.folder)
 
     def _result(self) -> tuple[Tensor, float]:
         """The mean of the conductors' weights, and the root mean square distance to it."""

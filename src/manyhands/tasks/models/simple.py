@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyhands.errors import UserError
+from manyhands.tasks.models.pooling import max_pool_2x2
 
 
 def logistic(input_shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -42,8 +43,8 @@ class CNN(nn.Module):
         self.output = nn.Linear(512, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(F.max_pool2d(self.conv1(images), 2))
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        x = F.relu(max_pool_2x2(self.conv1(images)))
+        x = F.relu(max_pool_2x2(self.conv2(x)))
         x = F.relu(self.dense(x.flatten(1)))
         return self.output(x)  # type: ignore[no-any-return]
 
@@ -67,8 +68,8 @@ class LeNet5(nn.Module):
         self.output = nn.Linear(84, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(F.max_pool2d(self.conv1(images), 2))
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        x = F.relu(max_pool_2x2(self.conv1(images)))
+        x = F.relu(max_pool_2x2(self.conv2(x)))
         x = F.relu(self.dense1(x.flatten(1)))
         x = F.relu(self.dense2(x))
         return self.output(x)  # type: ignore[no-any-return]
