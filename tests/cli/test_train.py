@@ -116,7 +116,7 @@ def test_resume_takes_no_flags_of_a_new_run(flags: list[str], capsys: pytest.Cap
     assert "--resume goes on with a run as it was" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("epoch", "advice"), [(1, ""), (2, "; go on with: manyhands train --resume run")])
+@pytest.mark.parametrize(("epoch", "advice"), [(0, ""), (1, "; go on with: manyhands train --resume run")])
 def test_ctrl_c_tells_how_to_go_on(
     epoch: int, advice: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

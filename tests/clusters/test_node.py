@@ -112,7 +112,7 @@ def test_a_resumed_node_goes_on_where_it_was() -> None:
         return [step async for step in node.steps()]
 
     node = make_node()
-    node.completed = 2
+    node.restore(make_node().numbers() | {"completed": 2}, {})
     seen, effects = carry_out(loop(node), lambda _: None)
     assert seen == [4, 5]
     assert len(effects) == 1
