@@ -19,6 +19,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _present(name: str) -> bool:
     card, folder = CARDS[name], os.environ.get("MANYHANDS_DATA")
-    return card.embedded or (
-        folder is not None and all((Path(folder) / file.path).is_file() for file in card.files)
-    )
+    return card.embedded or (folder is not None and all((Path(folder) / file.path).is_file() for file in card.files))

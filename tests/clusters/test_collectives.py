@@ -16,9 +16,7 @@ from manyhands.clusters.simulated.network import Network
     bandwidth=st.integers(1_000, 10**11),
     latency=st.integers(0, 10**7),
 )
-def test_a_ring_on_a_star_takes_its_closed_formula(
-    nodes: int, size: int, bandwidth: int, latency: int
-) -> None:
+def test_a_ring_on_a_star_takes_its_closed_formula(nodes: int, size: int, bandwidth: int, latency: int) -> None:
     network = Network.star(nodes, bandwidth, latency)
     transfer = ceil(Fraction(size * 10**9, nodes * bandwidth))
     rounds = 2 * (nodes - 1)

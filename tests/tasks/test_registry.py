@@ -45,9 +45,7 @@ def test_models_travel_to_other_processes() -> None:
     assert isinstance(model(), torch.nn.Module)
 
 
-@pytest.mark.parametrize(
-    "name", ["mnist-mini", "mnits/lenet5", "mnist-mini/lenet6", "", "mnist-mini/lenet5/2"]
-)
+@pytest.mark.parametrize("name", ["mnist-mini", "mnits/lenet5", "mnist-mini/lenet6", "", "mnist-mini/lenet5/2"])
 def test_unknown_names_list_what_there_is(name: str) -> None:
     with pytest.raises(UserError, match=f"unknown task '{name}'.* mnist, .*lenet5") as caught:
         load_task(name)

@@ -63,9 +63,7 @@ def format_seconds(seconds: float) -> str:
 def _read(text: str, what: str, units: Mapping[str, float], examples: str) -> float:
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] not in units:
-        raise UserError(
-            f"'{text}' is not a {what}: write a number and one of {', '.join(units)}, e.g. {examples}"
-        )
+        raise UserError(f"'{text}' is not a {what}: write a number and one of {', '.join(units)}, e.g. {examples}")
     value = float(match[1]) * units[match[2]]
     if not 0 < value < math.inf:
         raise UserError(f"the {what} '{text}' must be positive and finite, e.g. {examples}")

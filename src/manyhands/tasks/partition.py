@@ -26,9 +26,7 @@ class Partition(Value):
         if workers < 1:
             raise UserError(f"there must be at least 1 worker, not {workers}")
         if workers > len(targets):
-            raise UserError(
-                f"{workers:,} workers cannot share {len(targets):,} samples: at most one worker a sample"
-            )
+            raise UserError(f"{workers:,} workers cannot share {len(targets):,} samples: at most one worker a sample")
         owners = self._owners(np.asarray(targets, np.int64), workers, rng)
         sizes = np.bincount(owners, minlength=workers)
         if not sizes.all():
@@ -226,9 +224,7 @@ class Portions(Partition):
 
     def __post_init__(self) -> None:
         if not all(0 < fraction <= 1 for fraction in self.fractions):
-            raise UserError(
-                f"fractions must be above 0 and at most 1, not {', '.join(map(str, self.fractions))}"
-            )
+            raise UserError(f"fractions must be above 0 and at most 1, not {', '.join(map(str, self.fractions))}")
         if not math.isclose(sum(self.fractions), 1, abs_tol=1e-6):
             raise UserError(f"fractions must add up to 1, not {sum(self.fractions):g}")
 

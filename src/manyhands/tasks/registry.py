@@ -40,9 +40,7 @@ def parse_name(name: str) -> tuple[str, str, dict[str, str]]:
     return dataset, model, options
 
 
-def load_task(
-    name: str, data_dir: Path | None = None, augment: bool = False, *, progress: bool = True
-) -> Task:
+def load_task(name: str, data_dir: Path | None = None, augment: bool = False, *, progress: bool = True) -> Task:
     """The task of that name with its data in memory, fetched first where they are missing.
 
     `augment` adds the data set's usual crops and flips of training images; `progress` shows a download's.

@@ -24,8 +24,7 @@ class Samples:
     def __post_init__(self) -> None:
         if self.targets.dim() != 1 or self.targets.is_floating_point() or self.targets.is_complex():
             raise UserError(
-                "targets must be whole numbers of shape [n], "
-                f"not {self.targets.dtype} of {list(self.targets.shape)}"
+                f"targets must be whole numbers of shape [n], not {self.targets.dtype} of {list(self.targets.shape)}"
             )
         if self.inputs.dim() == 0 or len(self.inputs) != len(self.targets) or len(self.targets) == 0:
             raise UserError(
@@ -60,16 +59,12 @@ class Samples:
             return data
         if isinstance(data, tuple) and len(data) == 2:
             inputs, targets = map(_tensor, data)
-        elif (
-            hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, Tensor))
-        ):
+        elif hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (str, Tensor)):
             if len(data) == 0:
                 raise UserError("a data set without samples: there must be at least one")
             inputs, targets = _stack(data)
         else:
-            raise UserError(
-                f"samples are an (inputs, targets) pair or a Dataset of pairs, not {type(data).__name__}"
-            )
+            raise UserError(f"samples are an (inputs, targets) pair or a Dataset of pairs, not {type(data).__name__}")
         return cls(inputs, targets)
 
 
@@ -129,16 +124,12 @@ class Task:
         self._validate(int(min(train.targets.min(), test.targets.min())), top)
 
     def _validate(self, bottom: int, top: int) -> None:
-        kinds = [
-            f"{samples.inputs.dtype} {list(samples.inputs.shape[1:])}" for samples in (self.train, self.test)
-        ]
+        kinds = [f"{samples.inputs.dtype} {list(samples.inputs.shape[1:])}" for samples in (self.train, self.test)]
         if kinds[0] != kinds[1]:
             raise UserError(f"training and test inputs must be alike, not {kinds[0]} and {kinds[1]}")
         if bottom < 0 or top >= len(self.classes):
             wrong = bottom if bottom < 0 else top
-            raise UserError(
-                f"targets must be from 0 to {len(self.classes) - 1}, one for each class, not {wrong}"
-            )
+            raise UserError(f"targets must be from 0 to {len(self.classes) - 1}, one for each class, not {wrong}")
         if (self.mean is None) != (self.std is None):
             raise UserError("mean and std go together: give both or none")
         if self.mean is not None and self.std is not None:

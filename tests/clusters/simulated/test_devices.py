@@ -70,9 +70,7 @@ def test_a_users_profile_is_read_from_its_path(tmp_path: Path) -> None:
         ({"name": 7}, "name must be a text, not 7"),
     ],
 )
-def test_a_profile_with_wrong_fields_is_refused(
-    tmp_path: Path, changes: dict[str, Any], message: str
-) -> None:
+def test_a_profile_with_wrong_fields_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = written(tmp_path, **changes)
     with pytest.raises(UserError) as refusal:
         DeviceProfile.load(path)
@@ -141,18 +139,14 @@ def test_another_seed_gives_other_jitter() -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=50)
 @given(before=st.lists(ranks, max_size=30), after=st.lists(ranks, max_size=30), ahead=st.integers(0, 600))
-def test_resumed_from_its_draws_it_goes_on_as_if_uninterrupted(
-    before: list[int], after: list[int], ahead: int
-) -> None:
+def test_resumed_from_its_draws_it_goes_on_as_if_uninterrupted(before: list[int], after: list[int], ahead: int) -> None:
     devices = Devices(NOMINAL, 3, seed=7, jitter=0.4)
     devices.restore((ahead, 0, 1))  # so that blocks of draws begin and end on the way
     for rank in before:
         devices.duration_ns(rank, 10**9)
     resumed = Devices(NOMINAL, 3, seed=7, jitter=0.4)
     resumed.restore(devices.draws)
-    assert [resumed.duration_ns(rank, 10**9) for rank in after] == [
-        devices.duration_ns(rank, 10**9) for rank in after
-    ]
+    assert [resumed.duration_ns(rank, 10**9) for rank in after] == [devices.duration_ns(rank, 10**9) for rank in after]
     assert resumed.draws == devices.draws
 
 

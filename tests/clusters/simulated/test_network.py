@@ -162,8 +162,7 @@ def test_no_link_is_overfull_and_every_flow_has_a_bottleneck(routing: Routing) -
     routes, capacities = routing
     rates = max_min_rates(routes, capacities)
     through = [
-        [rate for rate, route in zip(rates, routes, strict=True) if link in route]
-        for link in range(len(capacities))
+        [rate for rate, route in zip(rates, routes, strict=True) if link in route] for link in range(len(capacities))
     ]
     assert all(sum(through[link]) <= capacity * (1 + 1e-12) for link, capacity in enumerate(capacities))
     for rate, route in zip(rates, routes, strict=True):

@@ -16,9 +16,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, seed: int, size: i
     images = rng.integers(0, 256, (size, 3, 32, 32), np.uint8)
     labels = rng.integers(0, 100, (size, label_bytes), np.uint8)
     path = tmp_path_factory.mktemp("cifar") / "batch.bin"
-    path.write_bytes(
-        b"".join(bytes(label) + image.tobytes() for label, image in zip(labels, images, strict=True))
-    )
+    path.write_bytes(b"".join(bytes(label) + image.tobytes() for label, image in zip(labels, images, strict=True)))
     read_images, read_labels = read_records(path, label_bytes)
     assert read_images.dtype == read_labels.dtype == np.uint8
     assert (read_images == images).all()

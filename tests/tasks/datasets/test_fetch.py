@@ -33,9 +33,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_files_one_by_one(tiny_idx: Card, web: str, tmp_path: Path) -> None:
@@ -108,9 +106,7 @@ def test_a_folder_that_cannot_be_written(tiny_idx: Card, tmp_path: Path) -> None
         fetch_files(tiny_idx, tmp_path / "file" / "below", progress=False)
 
 
-def test_progress_is_shown(
-    tiny_cifar: Card, web: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_progress_is_shown(tiny_cifar: Card, web: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fetch_files(replace(tiny_cifar, mirrors=(web,)), tmp_path / "new", progress=True)
     assert "100%" in capsys.readouterr().err
 

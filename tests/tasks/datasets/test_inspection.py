@@ -28,9 +28,7 @@ def test_check(tmp_path: Path) -> None:
     assert faults == {"one.bin": None, "two.bin": "is missing", "test.bin": "has 5 bytes, not 6,148"}
 
 
-def test_check_reads_what_has_no_checksum(
-    tiny_cifar: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_reads_what_has_no_checksum(tiny_cifar: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test = replace(tiny_cifar.test_files[0], md5=None)
     monkeypatch.setitem(CARDS, "tiny-cifar", replace(tiny_cifar, test_files=(test,)))
     path = tmp_path / "data" / test.path

@@ -33,9 +33,7 @@ def test_a_cifar_set(tiny_cifar: Card, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(
-        UserError, match="unknown data set 'mnits': choose from mnist-mini, mnist, fashion-mnist"
-    ):
+    with pytest.raises(UserError, match="unknown data set 'mnits': choose from mnist-mini, mnist, fashion-mnist"):
         find_card("mnits")
 
 

@@ -175,9 +175,7 @@ class Flows:
         self._started = 0
         self._touched: dict[int, None] = {}  # links whose flows have changed since the last solution
 
-    def start(
-        self, source: int, destination: int, size_bytes: float, on_delivered: Callable[[], None]
-    ) -> None:
+    def start(self, source: int, destination: int, size_bytes: float, on_delivered: Callable[[], None]) -> None:
         """Send bytes from host to host; ``on_delivered`` is called at the time when the last one arrives."""
         network, now = self._network, self._clock.now
         assert 0 <= source < network.hosts, source

@@ -5,9 +5,7 @@ from dataclasses import replace
 from manyhands.tasks.datasets.card import Card, File
 
 _TORONTO = "https://www.cs.toronto.edu/~kriz/"
-_KRIZHEVSKY = (
-    "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, University of Toronto, 2009"
-)
+_KRIZHEVSKY = "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, University of Toronto, 2009"
 _FASHION = (
     "T-shirt/top",
     "Trouser",

@@ -25,8 +25,6 @@ def read_records(path: Path, label_bytes: int) -> tuple[NDArray[np.uint8], NDArr
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     if len(data) == 0 or len(data) % record:
-        raise UserError(
-            f"{path} holds {len(data):,} bytes, not a whole number of records of {record:,} bytes"
-        )
+        raise UserError(f"{path} holds {len(data):,} bytes, not a whole number of records of {record:,} bytes")
     records = data.reshape(-1, record)
     return records[:, label_bytes:].reshape(-1, *_SHAPE), records[:, label_bytes - 1]

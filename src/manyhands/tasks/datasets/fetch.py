@@ -70,9 +70,7 @@ def _download(card: Card, file: File, destination: Path, folder: Path, progress:
     for mirror in card.mirrors:
         downloader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT)
         try:
-            pooch.retrieve(
-                mirror + file.name, f"md5:{file.md5}", file.name, path=destination, downloader=downloader
-            )
+            pooch.retrieve(mirror + file.name, f"md5:{file.md5}", file.name, path=destination, downloader=downloader)
         except Exception as error:
             reasons.append(f"{urlsplit(mirror).hostname}: {_reason(error)}")
         else:

@@ -32,9 +32,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         raise UserError(f"{path} holds {len(data)} bytes, fewer than the {header} of an IDX header")
     magic, *shape = struct.unpack_from(f">{1 + dimensions}I", data)
     if magic != _UNSIGNED_BYTE + dimensions:
-        raise UserError(
-            f"{path} has the magic number {magic}, not {_UNSIGNED_BYTE + dimensions} as IDX of its kind"
-        )
+        raise UserError(f"{path} has the magic number {magic}, not {_UNSIGNED_BYTE + dimensions} as IDX of its kind")
     if len(data) - header != math.prod(shape):
         said = " x ".join(map(str, shape))
         raise UserError(f"{path} holds {len(data) - header:,} bytes of data where its header says {said}")

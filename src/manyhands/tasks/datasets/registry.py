@@ -95,16 +95,12 @@ def _read(card: Card, folder: Path, files: tuple[File, ...], size: int) -> Split
     return Split(images, labels.astype(np.int64))
 
 
-def _read_idx(
-    card: Card, folder: Path, files: tuple[File, ...]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read_idx(card: Card, folder: Path, files: tuple[File, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images, labels = (folder / file.path for file in files)
     return read_idx(images, 3)[:, None], read_idx(labels, 1)  # gzip has its own checksum
 
 
-def _read_cifar(
-    card: Card, folder: Path, files: tuple[File, ...]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read_cifar(card: Card, folder: Path, files: tuple[File, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     for file in files:
         if wrong := fault(folder / file.path, file):
             raise UserError(f"{folder / file.path} {wrong}")
