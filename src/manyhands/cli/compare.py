@@ -46,7 +46,7 @@ class Compare:
     """per worker"""
     seeds: tuple[int, ...] = (0,)
     """with several, results are means with 95 % intervals"""
-    epochs: int = 6
+    epochs: int = 5
     """passes over the training data, the same for all"""
     lr: float = 0.05
     """learning rate of one worker's batch"""
