@@ -139,8 +139,6 @@ def _child(
     _die_with(parent)
     options = _options(experiment.specification)
     try:
-        experiment = replace(experiment, device=_own_device(experiment.device, place))
-        torch.set_num_threads(options.threads or max(1, available_cores() // place.local_world))
         store = TCPStore(LOOPBACK, port, timeout=timedelta(seconds=options.timeout))
         if place.world > 1:
             os.environ["GLOO_SOCKET_IFNAME"] = options.interface or _loopback_interface()
@@ -171,6 +169,9 @@ def _run_node(
 ) -> None:
     """What both kinds of start have in common. One node chooses the precision for all."""
     keep_freed_memory()
+    threads = _options(experiment.specification).threads
+    torch.set_num_threads(threads or max(1, available_cores() // place.local_world))
+    experiment = replace(experiment, device=_own_device(experiment.device, place))
     if place.rank == 0:
         store.set("precision", json.dumps(choose_precision(experiment).to_json()))
     experiment.precision = Precision.from_json(json.loads(store.get("precision")))
