@@ -39,9 +39,7 @@ class Samples:
         return len(self.targets)
 
     def first(self, count: int) -> "Samples":
-        """The first ``count`` samples; raises UserError where there are fewer."""
-        if count > len(self):
-            raise UserError(f"there are only {len(self)} samples, not {count}")
+        """The first ``count`` samples, or all if there are fewer. A view, not a copy."""
         return Samples(self.inputs[:count], self.targets[:count])
 
     def parts(self, size: int) -> list["Samples"]:
