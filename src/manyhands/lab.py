@@ -127,7 +127,7 @@ def _run(experiment: Experiment, path: Path | None, observer: Observer | None, r
     experiment.precision = choose_precision(experiment)
     folder = _open(experiment, path, resume)
     with _outcome(folder, resume):
-        recorder = Recorder.of(specification, len(experiment.task.train), folder, observer)
+        recorder = Recorder(folder, len(experiment.task.train), specification.strategy.unit, observer)
         checkpoint = Checkpoint.load(folder) if resume else None
         if checkpoint:
             recorder.go_on_from(checkpoint)

@@ -12,7 +12,6 @@ from torch import Tensor
 from manyhands.errors import RunError, UserError
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.ledger import Ledger
-from manyhands.runs.specification import Specification
 from manyhands.training.evaluation import Evaluation
 
 Row = dict[str, Any]
@@ -78,33 +77,15 @@ class Recorder:
 
     folder: RunFolder
     training_samples: int
-    total: int
-    evaluate_every: int
     unit: str
+    """epoch or round: what the strategy counts"""
     observer: Observer | None = None
     rows: int = 0
-
-    @classmethod
-    def of(
-        cls, specification: Specification, training_samples: int, folder: RunFolder, observer: Observer | None
-    ) -> "Recorder":
-        return cls(
-            folder=folder,
-            training_samples=training_samples,
-            total=specification.total,
-            evaluate_every=specification.evaluate_every,
-            unit=specification.strategy.unit,
-            observer=observer,
-        )
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Forget the rows that were written after the checkpoint."""
         self.folder.cut_history(checkpoint.rows)
         self.rows = checkpoint.rows
-
-    def due(self, completed: int) -> bool:
-        """Whether an evaluation follows after so many epochs or rounds."""
-        return completed % self.evaluate_every == 0 or completed == self.total
 
     def record(
         self,

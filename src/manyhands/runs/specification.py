@@ -99,6 +99,10 @@ class Specification:
         """How many of the strategy's units, epochs or rounds, the training lasts."""
         return self.rounds or self.strategy.rounds(self.epochs or DEFAULT_EPOCHS)
 
+    def evaluates_after(self, completed: int) -> bool:
+        """Whether an evaluation, and with it a checkpoint, follows after so many epochs or rounds."""
+        return completed % self.evaluate_every == 0 or completed == self.total
+
     def to_json(self) -> dict[str, Any]:
         """Nested dictionaries of plain values; short texts for the axes."""
         return {field.name: _to_json(getattr(self, field.name)) for field in fields(self)}

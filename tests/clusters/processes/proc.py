@@ -5,6 +5,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+TWO_WORKERS = [
+    "--task",
+    "mnist-mini/logistic",
+    "--strategy",
+    "local-sgd",
+    "--cluster",
+    "processes",
+    "--workers",
+    "2",
+    "--cluster.threads",
+    "1",
+]
+"""the flags of a small training on two processes"""
+
 
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended but was not waited for does not."""

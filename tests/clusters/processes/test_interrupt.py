@@ -8,22 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from proc import alive, descendants, until
+from proc import TWO_WORKERS, alive, descendants, until
 
 from manyhands import lab
 from manyhands.runs.folder import RunFolder
 
 FLAGS = [
-    "--task",
-    "mnist-mini/logistic",
-    "--strategy",
-    "local-sgd",
-    "--cluster",
-    "processes",
-    "--workers",
-    "2",
-    "--cluster.threads",
-    "1",
+    *TWO_WORKERS,
     "--epochs",
     "5000",
     "--quiet",

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 import torch
-from proc import descendants, until
+from proc import TWO_WORKERS, descendants, until
 from safetensors.torch import load_file
 
 from manyhands import lab
@@ -24,16 +24,7 @@ TRAIN = [
     "-m",
     "manyhands",
     "train",
-    "--task",
-    "mnist-mini/logistic",
-    "--strategy",
-    "local-sgd",
-    "--cluster",
-    "processes",
-    "--workers",
-    "2",
-    "--cluster.threads",
-    "1",
+    *TWO_WORKERS,
     "--cluster.timeout",
     "30",
     "--quiet",

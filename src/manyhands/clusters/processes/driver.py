@@ -67,7 +67,6 @@ class Driver:
         self.gradient_buffer = torch.zeros(self.learner.parameters, device=experiment.device)
         self.last_bucket_ready = 0
         self.buckets_reduced = 0
-        self.reports: dict[int, dict[str, Any]] = {}
 
     def run(self, checkpoint: Checkpoint | None, resume: bool) -> None:
         """Train to the end. The lead writes the results."""
@@ -217,8 +216,7 @@ class Driver:
 
     def _quiet(self, _: Quiet) -> None:
         """Conductors meet; all report to the lead, which writes the run down; then all go on."""
-        specification, completed = self.experiment.specification, self.node.completed
-        if completed % specification.evaluate_every and completed != self.node.plan.total:
+        if not self.experiment.specification.evaluates_after(self.node.completed):
             return
         with self._timed("waiting"), _naming_peers():
             self.wire.flush()
@@ -276,13 +274,14 @@ class Driver:
         others = [rank for rank in range(specification.nodes) if rank != self.lead]
         for rank in self._followers():
             self.wire.send(rank, Kind.REPORT_PLEASE)
-        self.reports = {self.lead: self._own_report(distance, part)}
+        by_rank = {self.lead: self._own_report(distance, part)}
         tensors = {f"{self.lead}/{key}": value for key, value in self.node.tensors(True).items()}
         for rank in others:
             report, state = self.wire.expect(rank, Kind.REPORT)
-            self.reports[rank] = json.loads(_unbytes(report))
+            by_rank[rank] = json.loads(_unbytes(report))
             tensors |= {f"{rank}/{key}": value for key, value in load(_unbytes(state)).items()}
-        reports = [self.reports[rank] for rank in sorted(self.reports)]
+        reports = [by_rank[rank] for rank in range(specification.nodes)]
+        numbers = {rank: report["numbers"] for rank, report in enumerate(reports)}
         losses = [sum(report["loss"][i] for report in reports) for i in (0, 1)]
         evaluation = Evaluation.merge(
             [Evaluation.from_state(report["evaluation"]) for report in reports if report["evaluation"]]
@@ -297,12 +296,12 @@ class Driver:
             bytes_sent=sum(report["numbers"]["ledger"]["bytes_sent"] for report in reports),
         )
         if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
-            self._finish(mean, evaluation)
+            self._finish(mean, evaluation, {rank: Ledger(**own["ledger"]) for rank, own in numbers.items()})
         Checkpoint(
             completed=completed,
             rows=self.recorder.rows,
             cluster={"now": self.watch.now()},
-            nodes={rank: self.reports[rank]["numbers"] for rank in sorted(self.reports)},
+            nodes=numbers,
             tensors=tensors,
         ).save(self.recorder.folder)
         for rank in others:
@@ -324,14 +323,14 @@ class Driver:
         self.node.restore(numbers, load(_unbytes(tensors)))
         return now
 
-    def _finish(self, weights: Tensor, evaluation: Evaluation) -> None:
+    def _finish(self, weights: Tensor, evaluation: Evaluation, ledgers: dict[int, Ledger]) -> None:
         assert self.recorder is not None
         self.recorder.finish(
             evaluation,
             self.learner.state_dict(weights),
             clock="real",
             seconds=self.watch.now() / 1e9,
-            ledgers={rank: Ledger(**self.reports[rank]["numbers"]["ledger"]) for rank in sorted(self.reports)},
+            ledgers=ledgers,
             workers=len(self.experiment.workers),
         )
 

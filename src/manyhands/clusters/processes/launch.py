@@ -178,7 +178,7 @@ def _run_node(
     recorder, checkpoint = None, None
     if folder:
         folder.update_run(precision=experiment.precision.to_json())
-        recorder = Recorder.of(experiment.specification, len(experiment.task.train), folder, observer)
+        recorder = Recorder(folder, len(experiment.task.train), experiment.specification.strategy.unit, observer)
         if resume:
             checkpoint = Checkpoint.load(folder)
             recorder.go_on_from(checkpoint)

@@ -220,7 +220,7 @@ class Simulation:
     # ---- the end of an epoch or round
 
     def _quiet(self, node: Node, _: Quiet) -> object:
-        if not self.recorder.due(node.completed):
+        if not self.experiment.specification.evaluates_after(node.completed):
             return None
         self.resting[node.rank] = self.clock.now
         return WAIT
