@@ -1,11 +1,17 @@
-"""Tests that need the real data sets are skipped, with the reason, where those are absent."""
+"""Tests that need the real data sets are skipped, with the reason, where those are absent.
+
+Puts this folder on the path of imports, for what tests of several parts share.
+"""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from manyhands.tasks.datasets.catalogue import CARDS
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

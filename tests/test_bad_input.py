@@ -57,13 +57,16 @@ UNKNOWN = {
     "--task mnist-mini/lenet6": "unknown task 'mnist-mini/lenet6': write DATASET/MODEL",
     "--task cifar10/resnet18:norm=layer": "norm",
     "--task mnist-mini/lenet5:width=3": "model 'lenet5' has no option 'width'",
-    "--strategy gosip": "unknown --strategy 'gosip': choose from all-reduce, fedavg, gossip",
+    "--strategy gosip": "unknown --strategy 'gosip': choose from ad-psgd, all-reduce",
     "--cluster cloud": "unknown --cluster 'cloud': choose from simulated, processes",
     "--epoch 3": "unknown option '--epoch'; perhaps you meant --epochs",
     "--strategy gossip --strategy.topolgy ring": "perhaps you meant --strategy.topology",
-    "--strategy.topology ring": "unknown option '--strategy.topology': the --strategy chosen has no options",
+    "--strategy.topology ring": "unknown option '--strategy.topology': choose from --strategy.compression",
     "--cluster.timeout 3": "unknown option '--cluster.timeout': choose from --cluster.bandwidth",
-    "--strategy gossip --strategy.topology star": "unknown topology 'star': choose from ring, complete, exponential",
+    "--strategy gossip --strategy.topology stars": "unknown topology 'stars': choose from ring, torus, star, complete",
+    "--strategy.compression zip": "unknown compression 'zip': choose from none, ",
+    "--strategy.collective mesh": "unknown collective 'mesh': choose from native, ring, tree, halving-doubling, star",
+    "--strategy parameter-server --strategy.consistency lazy": "unknown consistency 'lazy': choose from sync, async",
     "--partition thirds": "unknown partition 'thirds': choose from iid, dirichlet:ALPHA",
     "--schedule linear": "unknown schedule 'linear': choose from constant",
     "--precision fp8": "--precision must be fp32 or bf16 or auto, not 'fp8'",
@@ -99,6 +102,38 @@ OUT_OF_RANGE = {
     "--strategy single --workers 2": "single trains on one worker: use --workers 1, not 2",
     "--strategy fedavg --strategy.fraction 0": "--strategy.fraction of fedavg must lie in (0, 1], not 0",
     "--strategy local-sgd --strategy.period 0": "--strategy.period of local-sgd must be positive, not 0",
+    "--strategy gossip --workers 4 --strategy.topology edges:0-1,2-3": "disconnected: of 4 workers, nothing gets from worker 0 to worker 2",
+    "--strategy gossip --workers 8 --strategy.topology torus:3": "torus:3",
+    "--strategy gossip --workers 5 --strategy.topology random-regular:3": "random-regular:3",
+    "--strategy gossip --workers 4 --strategy.topology edges:0-1,1-7": "7",
+    "--strategy gossip --workers 4 --strategy.topology networkx:petersen_graph": "10",
+    "--strategy gossip --workers 3 --strategy.topology edges:0-1,1>2,2>0": "use push-sum",
+    "--strategy gossip --strategy.consensus-step 0": "--strategy.consensus-step must lie in (0, 1], not 0",
+    "--strategy parameter-server --strategy.consistency ssp:-1": "the staleness bound must be zero or more, not -1",
+    "--strategy parameter-server --strategy.servers 0": "--strategy.servers must be at least 1, not 0",
+    "--strategy parameter-server --strategy.servers 7851": "7851 is more than the 7,850 parameters",
+    "--strategy parameter-server --strategy.servers 2 --optimizer.clip-norm 1": "use --strategy.servers 1",
+    "--strategy.compression top-k:0": "top-k",
+    "--strategy.compression top-k:1.5": "top-k",
+    "--strategy.compression top-k:7851": "7,850",
+    "--strategy.compression random-k:-1": "random-k",
+    "--strategy.compression powersgd:0": "powersgd",
+    "--strategy.compression powersgd:89": "no rank above 88",
+    "--strategy.compression qsgd:0": "qsgd",
+    "--strategy single --strategy.compression int8": "single sends nothing that int8 could compress",
+    "--strategy ad-psgd --strategy.compression top-k:9": "ad-psgd cannot use top-k:9: each message goes to another",
+    "--strategy push-sum --strategy.compression sign": "push-sum cannot use sign: the shares of all workers' weights",
+    "--strategy elastic-averaging --strategy.compression random-k:9": "elastic-averaging cannot use random-k:9",
+    "--strategy gossip --strategy.topology one-peer-exponential --strategy.compression sign": "gossip cannot compress",
+    "--strategy parameter-server --strategy.servers 2 --strategy.compression powersgd:1": "use --strategy.servers 1",
+    "--strategy diloco --strategy.fragments 2 --strategy.compression powersgd:1": "use one fragment",
+    "--strategy diloco --strategy.fragments 9 --strategy.period 4": "--strategy.fragments 9 is more than the 4 steps",
+    "--strategy.combine adasum --workers 6": "--workers must be a power of two, not 6",
+    "--strategy.combine adasum --strategy.collective ring": "leave out collective and compression",
+    "--strategy post-local-sgd --strategy.switch 2": "--strategy.switch must lie between 0 and 1, not 2",
+    "--strategy slow-momentum --strategy.slow-momentum 1": "--strategy.slow-momentum must lie in [0, 1), not 1",
+    "--strategy elastic-averaging --strategy.pull 0": "--strategy.pull must lie in (0, 1], not 0",
+    "--strategy data-parallel --partition dirichlet:1": "the root of data-parallel holds all the data",
     "--optimizer.momentum 1": "momentum must be at least 0 and below 1, not 1",
     "--optimizer.nesterov": "nesterov needs a momentum above 0",
     "--loss.label-smoothing 2": "label smoothing must lie between 0 and 1, not 2",
@@ -123,11 +158,19 @@ def test_train_refuses(flags: str, message: str, refused: Refused) -> None:
     ("flags", "message"),
     [
         ("--strategies gossip,gosip", "unknown strategy 'gosip': choose from"),
-        ("--strategies gossip:topology=star", "unknown topology 'star'"),
-        ("--strategies fedavg:cohort=3", "strategy fedavg has no option 'cohort'; it takes fraction, local_epochs"),
+        ("--strategies gossip:topology=stars", "unknown topology 'stars'"),
+        ("--strategies fedavg:cohort=3", "strategy fedavg has no option 'cohort'; it takes compression, fraction"),
         ("--strategies", "--strategies needs at least one value"),
         ("--alpha 0.5 -1", "alpha must be positive, from 1e-9 to 1e9, not -1"),
         ("--alpha 1 --partition iid", "give --alpha or --partition, not both"),
+        ("--partition iid dirichlet", "partition 'dirichlet': needs alpha"),
+        ("--stragglers none fast", "--stragglers takes none or RANK:FACTOR, e.g. 0:4 or 0:4+3:2, not 'fast'"),
+        ("--stragglers 0:4+0:2", "not '0:4+0:2'"),
+        ("--stragglers 0:0", "not '0:0'"),
+        ("--stragglers none 8:4", "--stragglers names worker 8, but the workers are 0 … 7"),
+        ("--stragglers 0:4 --cluster mixed", "stragglers are simulated"),
+        ("--target 95", "--target is an accuracy above 0 and up to 1, e.g. 0.95 for 95 %, not 95"),
+        ("--target nan", "--target is an accuracy above 0"),
         ("--workers 4 0", "--workers must be positive and finite, not 0"),
         ("--workers 8 6001 --cluster simulated", "--workers 6001 is more than the 6000 training samples"),
         ("--batch-size 32 -1", "--batch-size must be positive and finite, not -1"),
@@ -138,6 +181,23 @@ def test_train_refuses(flags: str, message: str, refused: Refused) -> None:
 def test_compare_refuses_before_the_first_run(flags: str, message: str, refused: Refused) -> None:
     refused(["compare", *flags.split()], message)
     assert nothing_written()
+
+
+def test_replay_refuses_what_it_cannot_repeat(refused: Refused) -> None:
+    simulated = [*TINY[:-1], "simulated", "--quiet"]
+    assert main(["train", *simulated]) == 0
+    refused(["train", "--replay", "simulated", "--out", "out"], "simulated has no order.jsonl: only asynchronous")
+    refused(["train", "--replay", "nowhere", "--out", "out"], "run.json is missing")
+    (Path("simulated") / "order.jsonl").write_text('{"completed": 0, "nodes": {"0": [1]}}\n')
+    refused(
+        ["train", "--replay", "simulated", "--task", "mnist-mini/mlp", "--out", "out"],
+        "simulated is a run of mnist-mini/logistic, whose messages do not fit mnist-mini/mlp",
+    )
+    refused(["train", "--replay", "simulated", "--workers", "3", "--out", "out"], "leave out the flags of a new one")
+    record = Path("simulated") / "run.json"
+    record.write_text(record.read_text().replace('"parameters": 7850', '"parameters": 7840'))
+    refused(["train", "--replay", "simulated", "--out", "out"], "is a run of another model than mnist-mini/logistic")
+    assert not Path("out").exists()
 
 
 def test_unknown_command(refused: Refused) -> None:
@@ -270,11 +330,11 @@ def test_a_damaged_run_json(argv: list[str], content: str, stopped: RunFolder, r
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("lr", "high", "lr in the specification must be float, not 'high'"),
+        ("lr", "high", "lr in the specification must be float | None, not 'high'"),
         ("workers", [2], "workers in the specification must be int | None, not [2]"),
         ("partition", 3, "partition in the specification must be str, not 3"),
         ("partition", "thirds", "unknown partition 'thirds'"),
-        ("strategy", {"name": "magic"}, "unknown strategy 'magic': choose from all-reduce"),
+        ("strategy", {"name": "magic"}, "unknown strategy 'magic': choose from ad-psgd"),
         ("strategy", "gossip", "strategy in the specification must be dict, not 'gossip'"),
         ("colour", "red", "unknown field 'colour'"),
         ("batch_size", -1, "--batch-size must be positive"),

@@ -19,6 +19,7 @@ FORBIDDEN = {
         *("clusters.cluster", "clusters.experiment", "clusters.simulated", "clusters.processes", "training", "tasks"),
         *("runs", "report", "cli", "lab", "study", "torch", "time", "socket", "multiprocessing"),
     ),
+    "compression": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
     "clusters": ("report", "cli", "lab", "study"),
     "runs": ("clusters.simulated", "clusters.processes", "clusters.node", "report", "cli", "lab", "study"),
     "report": (
@@ -30,8 +31,11 @@ FORBIDDEN = {
 
 
 def imports(file: Path) -> Iterator[str]:
-    """All modules that a file imports, wherever in it, without the package's own name."""
-    for statement in ast.walk(ast.parse(file.read_text())):
+    """All modules that a file imports, wherever in it, without the package's own name; not those for types alone."""
+    tree = ast.parse(file.read_text())
+    guards = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    types = {id(statement) for guard in guards for statement in guard.body}
+    for statement in (node for node in ast.walk(tree) if id(node) not in types):
         if isinstance(statement, ast.Import):
             names = [alias.name for alias in statement.names]
         elif isinstance(statement, ast.ImportFrom):

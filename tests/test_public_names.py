@@ -5,7 +5,8 @@ import manyhands
 
 def test_public_names() -> None:
     assert manyhands.__all__ == [
-        "Processes", "RunView", "Simulated", "Specification", "Task", "load_task", "resume", "train", "write_report",
+        "Node", "Processes", "RunView", "Simulated", "Specification", "Strategy", "Task", "load_task", "register",
+        "replay", "resume", "train", "write_report",
     ]  # fmt: skip
 
 

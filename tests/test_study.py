@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from manyhands.clusters.cluster import Processes, Simulated
 from manyhands.errors import UserError
@@ -14,8 +17,18 @@ from manyhands.runs.folder import RunFolder
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
 from manyhands.strategies import STRATEGIES, AllReduce, FedAvg, Gossip, LocalSGD, ParameterServer, Single
-from manyhands.strategies.topology import Complete
-from manyhands.study import Grid, default_strategies, factors, label, resolve_strategies, run_study
+from manyhands.strategies.consistency import Async
+from manyhands.strategies.topology import TOPOLOGIES, Complete
+from manyhands.study import (
+    Grid,
+    all_strategies,
+    default_strategies,
+    factors,
+    label,
+    resolve_stragglers,
+    resolve_strategies,
+    run_study,
+)
 from manyhands.tasks.partition import Dirichlet, Iid
 from manyhands.tasks.task import Samples, Task
 from manyhands.training.optimizer import SGD
@@ -30,7 +43,7 @@ def test_by_default_each_strategy_runs_once_with_a_baseline_for_each_clock() -> 
         ("single", "simulated", 1),
         ("single", "processes", 1),
     ]
-    assert {run.strategy.name for run in others} == set(STRATEGIES) - {"single"}
+    assert [run.strategy for run in others] == list(default_strategies())
     real = [run for run in others if isinstance(run.cluster, Processes)]
     assert [(run.strategy.name, run.size) for run in real] == [("all-reduce", 2)]
     assert all(run.size == 8 for run in others if run not in real)
@@ -53,6 +66,65 @@ def test_a_grid_has_every_combination_once() -> None:
     assert factors(runs) == ["strategy", "workers", "batch_size", "partition", "seed"]
 
 
+def test_the_teaching_set_is_a_choice_and_all_is_all() -> None:
+    default, every = default_strategies(), all_strategies()
+    assert 6 <= len(default) == len(set(default)) <= 9
+    assert set(default) < set(every)
+    assert {strategy.name for strategy in every} == set(STRATEGIES) - {"single"}
+    consistencies = [str(strategy) for strategy in every if strategy.name == "parameter-server"]
+    assert len(consistencies) == 3
+    assert set(resolve_strategies(["all", "gossip:topology=complete", "gossip"])) == {
+        *every,
+        Gossip(topology=Complete()),
+    }
+
+
+def conditions(runs: list[Specification]) -> list[tuple[str, tuple[str, ...]]]:
+    shared = [run for run in runs if not isinstance(run.strategy, Single)]
+    return [(str(run.partition), run.cluster.slow) for run in shared if isinstance(run.cluster, Simulated)]
+
+
+def test_stragglers_are_crossed_with_skews_but_leave_the_baseline_alone() -> None:
+    grid = Grid(
+        base=BASE,
+        strategies=(Gossip(), FedAvg()),
+        cluster="simulated",
+        partitions=(Iid(), Dirichlet(0.1)),
+        stragglers=((), ("0:4",)),
+    )
+    runs = grid.specifications()
+    crossed = [("iid", ()), ("iid", ("0:4",)), ("dirichlet:0.1", ()), ("dirichlet:0.1", ("0:4",))]
+    assert conditions(runs) == crossed * 2
+    (single,) = [run for run in runs if isinstance(run.strategy, Single)]
+    assert single.cluster == Simulated()
+    assert factors(runs) == ["strategy", "workers", "partition", "stragglers"]
+    apart = replace(grid, one_at_a_time=True).specifications()
+    assert conditions(apart) == crossed[:3] * 2
+
+
+def test_with_stragglers_all_strategies_hold_the_same_samples() -> None:
+    grid = Grid(base=BASE, strategies=(Gossip(), FedAvg()), cluster="simulated", stragglers=((), ("1:2",)))
+    assert conditions(grid.specifications()) == [("iid", ()), ("iid", ("1:2",))] * 2
+
+
+def test_real_runs_have_no_stragglers() -> None:
+    runs = Grid(base=BASE, strategies=(AllReduce(), Gossip()), stragglers=((), ("0:4",))).specifications()
+    assert [run.strategy.name for run in runs if isinstance(run.cluster, Processes)] == ["single", "all-reduce"]
+
+
+def test_a_straggler_must_be_a_worker() -> None:
+    grid = Grid(base=BASE, strategies=(ParameterServer(),), workers=(2,), cluster="simulated", stragglers=(("2:4",),))
+    with pytest.raises(UserError, match="--stragglers names worker 2, but the workers are 0 … 1"):
+        grid.specifications()
+
+
+@given(factors=st.dictionaries(st.integers(0, 99), st.integers(1, 99), min_size=1, max_size=5))
+def test_stragglers_read_back(factors: dict[int, int]) -> None:
+    text = "+".join(f"{rank}:{factor}" for rank, factor in factors.items())
+    assert Simulated(slow=resolve_stragglers(text)).slow_factors() == factors
+    assert resolve_stragglers("none") == ()
+
+
 def test_real_runs_have_a_real_baseline() -> None:
     runs = Grid(base=BASE, strategies=(AllReduce(),), cluster="processes", workers=(2, 3)).specifications()
     assert [(run.strategy.name, run.size) for run in runs] == [("single", 1), ("all-reduce", 2), ("all-reduce", 3)]
@@ -64,6 +136,9 @@ def test_labels_tell_what_differs() -> None:
     everything = ["strategy", "cluster", "workers", "partition", "batch_size", "seed", "lr"]
     assert label(fedavg, everything) == "fedavg ×8 dirichlet:0.3 batch 16 seed 1"
     assert label(fedavg, ["strategy"]) == "fedavg"
+    slow = replace(fedavg, cluster=Simulated(slow=("0:4", "3:2")))
+    assert label(slow, ["partition", "stragglers"]) == "fedavg dirichlet:0.3 slow 0:4+3:2"
+    assert label(fedavg, ["stragglers"]) == "fedavg"
     assert label(Specification(strategy=Single(), cluster=Processes()), everything) == "single real batch 32 seed 0"
     assert label(Specification(strategy=Gossip(topology=Complete())), ["workers"]) == "gossip:topology=complete ×8"
 
@@ -77,8 +152,14 @@ def test_labels_tell_what_differs() -> None:
     ],
 )
 def test_strategies_are_separated_by_spaces_or_commas(words: list[str]) -> None:
-    wanted = (Gossip(), FedAvg(fraction=0.5, local_epochs=2), ParameterServer(consistency="async"))
+    wanted = (Gossip(), FedAvg(fraction=0.5, local_epochs=2), ParameterServer(consistency=Async()))
     assert resolve_strategies(words) == wanted
+
+
+@pytest.mark.parametrize("topology", ["random-regular:3,seed=5", "edges:0-1,1-2,2>0", "networkx:cycle_graph,8"])
+def test_values_with_commas_stay_whole(topology: str) -> None:
+    wanted = (Gossip(topology=TOPOLOGIES.parse(topology)), FedAvg())
+    assert resolve_strategies([f"gossip:topology={topology},fedavg"]) == wanted
 
 
 @pytest.mark.parametrize("words", [["gosip"], ["gossip,"], [""], ["gossip:period=3"], ["fraction=0.5"]])

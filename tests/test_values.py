@@ -5,17 +5,18 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from manyhands.compression import COMPRESSIONS, QSGD
 from manyhands.errors import UserError
 from manyhands.strategies import STRATEGIES, Strategy, parse_strategy
-from manyhands.strategies.topology import TOPOLOGIES
+from manyhands.strategies.topology import TOPOLOGIES, Edges, Networkx
 from manyhands.tasks.partition import PARTITIONS, Portions
 from manyhands.training.schedule import SCHEDULES, Step
 from manyhands.values import Family, Value, read
 
-FAMILIES: list[Family[Any]] = [PARTITIONS, SCHEDULES, TOPOLOGIES]
+FAMILIES: list[Family[Any]] = [COMPRESSIONS, PARTITIONS, SCHEDULES, TOPOLOGIES]
 MEMBERS = [member for family in FAMILIES for member in family.members.values()]
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -27,7 +28,16 @@ def portions(counts: list[int]) -> tuple[float, ...]:
 
 
 SPECIAL: dict[type, st.SearchStrategy[Any]] = {
+    Edges: st.lists(st.from_regex("[0-4][->][5-9]", fullmatch=True), min_size=1).map(lambda edges: Edges(tuple(edges))),
+    Networkx: st.builds(
+        Networkx,
+        st.sampled_from(["gnp_random_graph", "petersen_graph"]),
+        st.lists(st.sampled_from(["n", "3", "0.5", "true"])).map(tuple),
+        st.integers(0, 9),
+        st.booleans(),
+    ),
     Portions: st.lists(st.integers(1, 100), min_size=1, max_size=5).map(lambda counts: Portions(portions(counts))),
+    QSGD: st.builds(QSGD, st.integers(1, 2**15 - 1), st.integers(1, 10**9)),
     Step: st.builds(Step, RISING.map(lambda places: tuple(sorted(places))), st.floats(1e-3, 1)),
 }
 
@@ -35,12 +45,12 @@ SPECIAL: dict[type, st.SearchStrategy[Any]] = {
 def drawn(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type."""
     if isinstance(kind, type) and issubclass(kind, Value):
-        return st.one_of([st.builds(member) for member in kind.family.members.values()])
+        return st.one_of([members(member) for member in kind.family.members.values()])
     if get_origin(kind) is Literal:
         return st.sampled_from(get_args(kind))
     if args := get_args(kind):
         return st.one_of([drawn(part) for part in args])
-    return {int: st.integers(1, 10**9), float: st.floats(1e-6, 1, exclude_max=True)}[kind]
+    return {bool: st.booleans(), int: st.integers(1, 10**9), float: st.floats(1e-6, 1, exclude_max=True)}[kind]
 
 
 def members(member: type[Any]) -> st.SearchStrategy[Any]:
@@ -59,9 +69,15 @@ def test_every_member_reads_back_as_itself(member: type[Value], data: st.DataObj
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=str)
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(data=st.data())
 def test_every_strategy_reads_back_as_itself(strategy: type[Strategy], data: st.DataObject) -> None:
-    value = data.draw(members(strategy))
+    kinds = get_type_hints(strategy)
+    options = data.draw(st.fixed_dictionaries({field.name: drawn(kinds[field.name]) for field in fields(strategy)}))
+    try:
+        value = strategy(**options)
+    except UserError:  # not all options go together
+        reject()
     assert parse_strategy(str(value)) == value
 
 

@@ -1,12 +1,12 @@
 """The top of the house: train one specification, from data to results, in a run folder."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,7 @@ from manyhands.clusters.experiment import Experiment, choose_precision
 from manyhands.clusters.simulated.devices import DeviceProfile
 from manyhands.errors import RunError, UserError
 from manyhands.runs.environment import hardware, revision, versions
-from manyhands.runs.folder import FORMAT, RunFolder, new_run_path
+from manyhands.runs.folder import FORMAT, ORDER, RunFolder, new_run_path
 from manyhands.runs.recorder import Checkpoint, Observer, Recorder
 from manyhands.runs.specification import Specification, read_specification
 from manyhands.tasks.partition import class_counts
@@ -23,6 +23,9 @@ from manyhands.tasks.registry import load_task
 from manyhands.tasks.task import Task
 from manyhands.training.evaluation import Evaluation
 from manyhands.training.precision import Precision
+
+if TYPE_CHECKING:
+    from manyhands.clusters.simulated.rehearsal import Rehearsal
 
 
 def train(
@@ -57,14 +60,57 @@ def resume(
     return _run(experiment, run.path, observer, resume=True)
 
 
+def replay(
+    folder: Path | str,
+    *,
+    task: Task | None = None,
+    out: Path | str | None = None,
+    data_dir: Path | None = None,
+    observer: Observer | None = None,
+) -> Path:
+    """Repeat an asynchronous run of processes in simulation, with every message in the order in which it came.
+
+    Returns a new run's folder. It ends with the same weights, to rounding, so that what a race of messages did can be
+    looked into as often as one likes; its time is the simulation's. A run that broke off is repeated to its last row,
+    then says so. Raises UserError for a run that kept no order, or is of another task.
+    """
+    original = RunFolder(Path(folder))
+    saved, specification = original.read_run(), read_specification(original)
+    rows = original.read_rows(ORDER)
+    if not rows:
+        raise UserError(
+            f"{folder} has no {ORDER}: only asynchronous strategies on processes depend on the order of messages"
+        )
+    experiment = prepare(replace(specification, cluster=Simulated()), task, data_dir)
+    learner = experiment.make_learner()
+    if saved.get("model") != {"parameters": learner.parameters, "buffers": learner.buffers}:
+        raise UserError(f"{folder} is a run of another model than {experiment.task.name}: its messages do not fit")
+    experiment.precision = _saved_precision(original)
+    order: dict[int, list[int]] = {rank: [] for rank in range(specification.nodes)}
+    for row in rows:
+        for rank, outcomes in row["nodes"].items():
+            order[int(rank)] += outcomes
+    return _run(experiment, Path(out) if out else None, observer, resume=False, order=order)
+
+
+def rehearse(specification: Specification, *, task: Task | None = None, data_dir: Path | None = None) -> "Rehearsal":
+    """How long a simulated run takes on its own clock, and what each node spends: the same simulation, nothing learnt.
+
+    The strategy's own code runs, on tensors without values. Nothing is written. Raises UserError for what cannot be
+    done, and RunError for strategies that look at values.
+    """
+    from manyhands.clusters.simulated.rehearsal import rehearse
+
+    if not isinstance(specification.cluster, Simulated):
+        raise UserError(f"only simulated runs can be rehearsed, not {specification.cluster.name}")
+    return rehearse(prepare(specification, task, data_dir))
+
+
 def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | None = None) -> Evaluation:
     """The final model of a run on the test set, computed again; raises UserError if it is missing or does not fit."""
     run = RunFolder(Path(folder))
     experiment = prepare(read_specification(run), task, data_dir)
-    try:
-        experiment.precision = Precision.from_json(run.read_run()["precision"])
-    except (KeyError, TypeError):
-        raise UserError(f"{run.path / 'run.json'} is damaged: it must tell the precision that was chosen") from None
+    experiment.precision = _saved_precision(run)
     learner = experiment.make_learner()
     try:
         weights = learner.flatten(run.read_model())
@@ -74,10 +120,17 @@ def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | N
     return learner.evaluate(weights, experiment.task.test)
 
 
+def _saved_precision(run: RunFolder) -> Precision:
+    try:
+        return Precision.from_json(run.read_run()["precision"])
+    except (KeyError, TypeError):
+        raise UserError(f"{run.path / 'run.json'} is damaged: it must tell the precision that was chosen") from None
+
+
 def prepare(specification: Specification, task: Task | None = None, data_dir: Path | None = None) -> Experiment:
     """Load the data and share them out: what is wrong with a specification is found before anything is written."""
     task = task or load_task(specification.task, data_dir, augment=specification.augment)
-    specification = replace(specification, task=task.name)
+    specification = replace(specification, task=task.name).resolved()
     if samples := specification.samples:
         if samples > len(task.train):
             raise UserError(f"--samples {samples} is more than the {len(task.train)} training samples of {task.name}")
@@ -85,6 +138,7 @@ def prepare(specification: Specification, task: Task | None = None, data_dir: Pa
     full = Precision(name="fp32", why="not yet chosen")
     experiment = Experiment(specification, task, full, _device(specification))
     experiment.parts  # noqa: B018 - computed once, checked now
+    experiment.check()
     if isinstance(specification.cluster, Simulated):
         DeviceProfile.load(specification.cluster.profile)
     return experiment
@@ -105,7 +159,13 @@ def _device(specification: Specification) -> torch.device:
     return device
 
 
-def _run(experiment: Experiment, path: Path | None, observer: Observer | None, resume: bool) -> Path:
+def _run(
+    experiment: Experiment,
+    path: Path | None,
+    observer: Observer | None,
+    resume: bool,
+    order: Mapping[int, Sequence[int]] | None = None,
+) -> Path:
     specification = experiment.specification
     if isinstance(specification.cluster, Processes):
         from manyhands.clusters.processes import launch
@@ -124,14 +184,15 @@ def _run(experiment: Experiment, path: Path | None, observer: Observer | None, r
 
     from manyhands.clusters.simulated.simulation import Simulation
 
-    experiment.precision = choose_precision(experiment)
+    if order is None:
+        experiment.precision = choose_precision(experiment)
     folder = _open(experiment, path, resume)
     with _outcome(folder, resume):
         recorder = Recorder(folder, len(experiment.task.train), specification.strategy.unit, observer)
         checkpoint = Checkpoint.load(folder) if resume else None
         if checkpoint:
             recorder.go_on_from(checkpoint)
-        Simulation(experiment, recorder).run(checkpoint)
+        Simulation(experiment, recorder, order).run(checkpoint)
     return folder.path
 
 
@@ -171,6 +232,7 @@ def _description(experiment: Experiment, path: Path) -> dict[str, Any]:
         "precision": experiment.precision.to_json(),
         "model": {"parameters": learner.parameters, "buffers": learner.buffers},
         "nodes": workers + servers,
+        "facts": specification.strategy.facts(specification.size),
     }
 
 

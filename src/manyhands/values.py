@@ -117,8 +117,7 @@ def read(key: str, kind: Any, text: str) -> Any:
                 return choice(text)
         elif text == choice:
             return choice
-    takes = " or ".join(_NAMES.get(choice, str(choice)) for choice in _alternatives(kind))
-    raise UserError(f"{key} must be {takes}, not '{text}'")
+    raise UserError(f"{key} must be {_kind_name(kind)}, not '{text}'")
 
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -134,4 +133,4 @@ def _alternatives(kind: Any) -> list[Any]:
 def _kind_name(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return f"a list, each {_kind_name(get_args(kind)[0])}"
-    return _NAMES.get(kind, str(kind))
+    return " or ".join(_NAMES.get(choice, str(choice)) for choice in _alternatives(kind))

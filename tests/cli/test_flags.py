@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands.cli.arguments import parse_specification
@@ -14,7 +14,7 @@ from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import FedAvg, LocalSGD
 from manyhands.tasks.partition import Partition
-from manyhands.training.optimizer import SGD
+from manyhands.training.optimizer import LARS, OPTIMIZERS, SGD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +106,15 @@ def test_docs_are_the_texts_below_fields() -> None:
 
 
 def test_every_flag_of_a_training_is_explained() -> None:
-    kinds = [Specification, SGD, FedAvg, LocalSGD, *(type(Specification().cluster), type(Specification().loss))]
+    kinds = [
+        Specification,
+        *OPTIMIZERS.values(),
+        FedAvg,
+        LocalSGD,
+        *(type(Specification().cluster), type(Specification().loss)),
+    ]
     for kind in kinds:
-        explained = set(field_docs(kind)) | {"optimizer", "loss"}  # which are groups, explained by their classes
+        explained = set(field_docs(kind)) | {"loss"}  # a group, explained by its class
         assert {part.name for part in fields(kind)} <= explained
 
 
@@ -138,7 +144,72 @@ def test_start_values_give_way_to_flags() -> None:
     assert not parse_specification(["--no-augment"], "prog", "", start).specification.augment
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, min_value=1e-300, max_value=1e300), st.integers(1, 10**12))
 def test_numbers_reach_the_specification_as_they_were(lr: float, batch_size: int) -> None:
     words = ["--lr", repr(lr), f"--batch-size={batch_size}"]
     assert parse_specification(words, "prog", "").specification == Specification(lr=lr, batch_size=batch_size)
+
+
+def specification(*words: str, start: Specification | None = None) -> Specification:
+    return parse_specification(words, "prog", "", start).specification
+
+
+@pytest.mark.parametrize(
+    ("words", "optimizer"),
+    [
+        ("", None),
+        ("--lr 0.1", None),
+        ("--optimizer sgd", SGD()),
+        ("--optimizer=lars", LARS()),
+        ("--optimizer.momentum 0.9", SGD(momentum=0.9)),
+        ("--optimizer.weight-decay=0.1", SGD(weight_decay=0.1)),
+        ("--optimizer.weight_decay 0.1", SGD(weight_decay=0.1)),
+        ("--optimizer lars --optimizer.momentum 0.5", LARS(momentum=0.5)),
+        ("--optimizer.trust 0.02 --optimizer lars", LARS(trust=0.02)),
+    ],
+)
+def test_an_optimizer_is_chosen_by_its_name_or_its_options_or_not_at_all(words: str, optimizer: Any) -> None:
+    given = specification(*words.split())
+    assert given.optimizer == optimizer
+    assert type(given.optimizer) is type(optimizer)
+
+
+def test_the_options_of_a_strategys_own_optimizer_need_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FedAvg, "default_optimizer", "lars")
+    words = ["--strategy", "fedavg"]
+    assert specification(*words).optimizer is None
+    assert specification(*words, "--optimizer.trust", "0.5").optimizer == LARS(trust=0.5)
+    assert specification(*words, "--optimizer", "sgd").optimizer == SGD()
+
+
+def test_a_learning_rate_of_one_optimizer_is_none_for_another() -> None:
+    start = Specification(optimizer=SGD(momentum=0.5), lr=0.2)
+    assert specification(start=start) == start
+    assert specification("--optimizer.nesterov", start=start).optimizer == SGD(momentum=0.5, nesterov=True)
+    assert specification("--optimizer.nesterov", start=start).lr == 0.2
+    changed = specification("--optimizer", "lars", start=start)
+    assert (changed.optimizer, changed.lr, changed.chosen_lr) == (LARS(), None, LARS.default_lr)
+    assert specification("--optimizer", "lars", "--lr", "3", start=start).lr == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--optimizer adam", "unknown --optimizer 'adam': choose from sgd, adamw, lars, lamb; perhaps you meant adamw"),
+        ("--optimizer x", "unknown --optimizer 'x': choose from sgd, adamw, lars, lamb"),
+        ("--optimizer", "--optimizer needs a value (see prog --help)"),
+        ("--optimizer.trust 1", "unknown option '--optimizer.trust': choose from --optimizer.clip-norm"),
+        (
+            "--optimizer lars --optimizer.trust 0",
+            "--optimizer: trust must be above 0 and finite, not 0.0 (see prog --help)",
+        ),
+        ("--accumulate 0", "--accumulate must be positive and finite, not 0"),
+        ("--lr-scaling cube", "--lr-scaling must be none or linear or sqrt, not 'cube' (see prog --help)"),
+    ],
+)
+def test_a_wrong_optimizer_is_told_in_one_line(words: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        specification(*words.split())
+    told = str(caught.value)
+    assert told.startswith(message) if "choose from --" in message else told == message

@@ -1,51 +1,284 @@
+"""Collectives as they are written, on channels in memory; and what they are said to cost."""
+
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from manyhands.clusters.collectives import ring_all_reduce_bytes, ring_all_reduce_ns
-from manyhands.clusters.simulated.network import Network
+from crowd import Peer, crowd, meet
+from manyhands.clusters.collectives import (
+    COLLECTIVES,
+    Collective,
+    HalvingDoubling,
+    Native,
+    Ring,
+    Star,
+    Tree,
+    all_gather,
+    time_ns,
+)
+from manyhands.clusters.node import Message, Receive, Send
+from manyhands.clusters.simulated.clock import Clock, EventQueue
+from manyhands.clusters.simulated.messages import Messages
+from manyhands.clusters.simulated.network import Flows, Network
+
+everywhere_the_same = settings(derandomize=True, deadline=None)
+OWN = [Ring(), Tree(), HalvingDoubling(), Star()]
+"""those that are written from messages"""
+own = st.sampled_from(OWN)
+counts = st.integers(1, 9)
 
 
-@settings(derandomize=True, deadline=None)
+def vectors(workers: int, numbers: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(numbers)
+    return [torch.randn(numbers, generator=generator).to(dtype) for _ in range(workers)]
+
+
+def means(collective: Collective, given: list[Tensor], order: int = 0) -> tuple[list[Tensor], list[Peer]]:
+    peers = crowd(len(given))
+    return meet(lambda node: collective.mean(node, given[node.rank]), peers, order), peers
+
+
+def test_every_collective_is_known_by_its_name() -> None:
+    assert [*COLLECTIVES.members] == ["native", "ring", "tree", "halving-doubling", "star"]
+    assert {COLLECTIVES.parse(name) for name in COLLECTIVES.members} == {Native(), *OWN}
+
+
+# ---- what they compute
+
+
+@everywhere_the_same
+@given(own, counts, st.integers(0, 40), st.integers(0, 99))
+def test_all_get_the_mean_to_the_same_bit(collective: Collective, workers: int, numbers: int, order: int) -> None:
+    given = vectors(workers, numbers)
+    before = [vector.clone() for vector in given]
+    found, _ = means(collective, given, order)
+    for mean in found:
+        torch.testing.assert_close(mean.double(), torch.stack(given).double().mean(0), rtol=1e-6, atol=1e-6)
+        assert torch.equal(mean, found[0])
+    assert all(map(torch.equal, given, before))
+
+
+@everywhere_the_same
+@given(own, counts, st.integers(0, 40), st.integers(1, 99))
+def test_no_order_of_scheduling_changes_a_bit(collective: Collective, workers: int, numbers: int, order: int) -> None:
+    given = vectors(workers, numbers)
+    assert all(map(torch.equal, means(collective, given)[0], means(collective, given, order)[0]))
+
+
+@everywhere_the_same
+@given(own, counts, st.integers(0, 20))
+def test_sums_are_in_the_type_of_the_vector(collective: Collective, workers: int, numbers: int) -> None:
+    given = vectors(workers, numbers, torch.bfloat16)
+    found, peers = means(collective, given)
+    for peer, mean in zip(peers, found, strict=True):
+        assert mean.dtype == torch.bfloat16
+        torch.testing.assert_close(mean.float(), torch.stack(given).float().mean(0), rtol=0.03, atol=0.03)
+        assert peer.ledger.bytes_sent == collective.bytes_sent(peer.rank, workers, numbers, itemsize=2)
+
+
+@pytest.mark.parametrize("collective", OWN, ids=str)
+def test_a_tensor_keeps_its_shape(collective: Collective) -> None:
+    given = [vector.view(2, 3, 1) for vector in vectors(5, 6)]
+    found, _ = means(collective, given)
+    assert {mean.shape for mean in found} == {(2, 3, 1)}
+    torch.testing.assert_close(found[4], torch.stack(given).mean(0))
+
+
+@everywhere_the_same
+@given(own, counts, st.integers(0, 20))
+def test_shapes_alone_will_do(collective: Collective, workers: int, numbers: int) -> None:
+    """For a simulation in which nothing is learnt."""
+    found, peers = means(collective, [torch.empty(numbers, device="meta") for _ in range(workers)])
+    assert all(mean.is_meta and mean.shape == (numbers,) for mean in found)
+    assert [peer.ledger.bytes_sent for peer in peers] == [
+        collective.bytes_sent(rank, workers, numbers) for rank in range(workers)
+    ]
+
+
+@everywhere_the_same
+@given(
+    counts,
+    st.integers(0, 5),
+    st.sampled_from([torch.float32, torch.bfloat16, torch.uint8, torch.int32]),
+    st.integers(0, 99),
+)
+def test_all_gather_brings_everything_to_everybody(workers: int, numbers: int, dtype: torch.dtype, order: int) -> None:
+    given = [torch.arange(rank, rank + numbers).to(dtype) for rank in range(workers)]
+    peers = crowd(workers)
+    for gathered in meet(lambda node: all_gather(node, given[node.rank]), peers, order):
+        assert len(gathered) == workers
+        assert all(map(torch.equal, gathered, given))
+        assert all(tensor.dtype == dtype for tensor in gathered)
+    assert {peer.ledger.bytes_sent for peer in peers} == {(workers - 1) * given[0].nbytes}
+    assert {peer.ledger.messages_sent for peer in peers} == {workers - 1}
+
+
+# ---- what they send
+
+
+@everywhere_the_same
+@given(own, counts, st.integers(0, 40))
+def test_costs_are_what_is_really_sent(collective: Collective, workers: int, numbers: int) -> None:
+    _, peers = means(collective, vectors(workers, numbers))
+    for peer in peers:
+        rank, ledger = peer.rank, peer.ledger
+        assert ledger.bytes_sent == collective.bytes_sent(rank, workers, numbers)
+        assert ledger.bytes_received == collective.bytes_received(rank, workers, numbers)
+        assert ledger.messages_sent == collective.messages_sent(rank, workers, numbers)
+
+
+@everywhere_the_same
+@given(st.integers(1, 64), st.integers(0, 1000))
+def test_the_bytes_of_a_ring_are_the_formula(workers: int, part: int) -> None:
+    numbers = part * workers
+    for collective in (Ring(), Native()):
+        for rank in range(workers):
+            assert collective.bytes_sent(rank, workers, numbers) == 2 * (workers - 1) * 4 * numbers // workers
+            assert collective.bytes_received(rank, workers, numbers) == 2 * (workers - 1) * 4 * numbers // workers
+            assert collective.messages_sent(rank, workers, numbers) == 2 * (workers - 1)
+
+
+@everywhere_the_same
+@given(st.integers(0, 6), st.integers(0, 1000))
+def test_halving_and_doubling_sends_as_little_as_a_ring(power: int, part: int) -> None:
+    workers, numbers = 2**power, part * 2**power
+    for rank in range(workers):
+        assert HalvingDoubling().bytes_sent(rank, workers, numbers) == Ring().bytes_sent(rank, workers, numbers)
+        assert HalvingDoubling().messages_sent(rank, workers, numbers) == 2 * power
+
+
+@everywhere_the_same
+@given(st.integers(1, 64), st.integers(0, 1000))
+def test_trees_and_stars_send_whole_vectors_once_up_and_once_down(workers: int, numbers: int) -> None:
+    for collective in (Tree(), Star()):
+        sent = [collective.bytes_sent(rank, workers, numbers) for rank in range(workers)]
+        assert sum(sent) == 2 * (workers - 1) * 4 * numbers
+        assert sum(collective.messages_sent(rank, workers, numbers) for rank in range(workers)) == 2 * (workers - 1)
+    assert Star().bytes_sent(0, workers, numbers) == (workers - 1) * 4 * numbers
+    assert Tree().bytes_sent(0, workers, numbers) == (workers - 1).bit_length() * 4 * numbers
+
+
+@everywhere_the_same
+@given(st.sampled_from([Native(), *OWN]), st.integers(1, 33), st.integers(0, 1000))
+def test_what_is_sent_is_received(collective: Collective, workers: int, numbers: int) -> None:
+    sent = sum(each.numbers_sent for each in collective.traffic(workers, numbers))
+    assert sent == pytest.approx(sum(each.numbers_received for each in collective.traffic(workers, numbers)))
+
+
+# ---- how long they take
+
+
+@everywhere_the_same
 @given(
     nodes=st.integers(2, 40),
     size=st.integers(1, 10**10),
     bandwidth=st.integers(1_000, 10**11),
     latency=st.integers(0, 10**7),
 )
-def test_a_ring_on_a_star_takes_its_closed_formula(nodes: int, size: int, bandwidth: int, latency: int) -> None:
+def test_a_native_ring_on_a_star_takes_its_closed_formula(nodes: int, size: int, bandwidth: int, latency: int) -> None:
     network = Network.star(nodes, bandwidth, latency)
     transfer = ceil(Fraction(size * 10**9, nodes * bandwidth))
     rounds = 2 * (nodes - 1)
-    time = ring_all_reduce_ns(network, range(nodes), size)
+    time = time_ns(Native(), network, range(nodes), size, itemsize=1)
     assert time == pytest.approx(rounds * (latency + transfer), rel=1e-9, abs=rounds)
+
+
+def by_messages(collective: Collective, network: Network, workers: int, numbers: int) -> tuple[int, list[Peer]]:
+    """When the last of the workers has the mean (ns), message by message; and the workers."""
+    clock, queue, peers = Clock(), EventQueue(), crowd(workers)
+    ended = []
+
+    def go_on(rank: int, reply: Message | None) -> None:
+        while True:
+            try:
+                effect: Any = talks[rank].send(reply)
+            except StopIteration:
+                ended.append(clock.now)
+                return
+            reply = None
+            if isinstance(effect, Send):
+                messages.send(peers[rank], effect)  # type: ignore[arg-type]
+            else:
+                assert isinstance(effect, Receive)
+                reply = messages.receive(peers[rank], effect.source)  # type: ignore[arg-type]
+                if reply is None:
+                    return
+
+    messages = Messages(peers, clock, Flows(network, clock, queue), go_on)  # type: ignore[arg-type]
+    talks = [collective.mean(peer, torch.empty(numbers, device="meta")) for peer in peers]  # type: ignore[arg-type]
+    for rank in range(workers):
+        go_on(rank, None)
+    queue.run(clock)
+    assert len(ended) == workers
+    return max(ended), peers
+
+
+@everywhere_the_same
+@given(own, st.integers(1, 24), st.integers(0, 10**6), st.integers(10**6, 10**9), st.integers(0, 10**7))
+def test_as_a_whole_or_by_messages_it_takes_the_same_time(
+    collective: Collective, workers: int, numbers: int, bandwidth: int, latency: int
+) -> None:
+    network = Network.star(workers, bandwidth, latency)
+    time, peers = by_messages(collective, network, workers, numbers)
+    assert time_ns(collective, network, range(workers), numbers) == pytest.approx(time, rel=1e-9, abs=2 * workers)
+    for peer in peers:
+        assert peer.ledger.bytes_sent == collective.bytes_sent(peer.rank, workers, numbers)
+
+
+@everywhere_the_same
+@given(st.integers(1, 6), st.integers(0, 10**7), st.integers(1, 10**6))
+def test_times_on_a_star_are_those_of_the_table(power: int, latency: int, part: int) -> None:
+    """The table at the head of the module, for a number a nanosecond."""
+    workers = 2**power
+    size, network = part * workers, Network.star(workers, 4e9, latency)
+    table = {
+        Ring(): 2 * (workers - 1) * (latency + part),
+        HalvingDoubling(): 2 * power * latency + 2 * (workers - 1) * part,
+        Tree(): 2 * power * latency + power * (power + 3) / 2 * size,
+        Star(): 2 * latency + 2 * (workers - 1) * size,
+    }
+    for collective, time in table.items():
+        assert time_ns(collective, network, range(workers), size) == pytest.approx(time, rel=1e-9, abs=64)
+
+
+def test_short_vectors_want_few_rounds_and_long_ones_equal_work() -> None:
+    network = Network.star(64, 1e9, 50_000)
+    short, long = ([time_ns(each, network, range(64), numbers) for each in OWN] for numbers in (10, 10_000_000))
+    ring, tree, halving, star = short
+    assert star < tree < ring / 10
+    assert halving < ring / 10
+    ring, tree, halving, star = long
+    assert halving < ring < tree / 10 < star / 10
 
 
 def test_a_ring_runs_at_the_pace_of_its_slowest_link() -> None:
     network = Network.star(4, 100e6, 1_000, overrides={2: 10e6})
-    assert ring_all_reduce_ns(network, range(4), 4_000_000) == 6 * (1_000 + 100_000_000)
+    assert time_ns(Ring(), network, range(4), 1_000_000) == 6 * (1_000 + 100_000_000)
 
 
 def test_a_ring_that_keeps_to_its_racks_shares_no_uplink() -> None:
     network = Network.two_level(2, 2, bandwidth=1e9, uplink=1e9)
-    assert ring_all_reduce_ns(network, [0, 1, 2, 3], 4_000_000) == 6 * 1_000_000
-    assert ring_all_reduce_ns(network, [0, 2, 1, 3], 4_000_000) == 6 * 2_000_000  # two flows on each uplink
+    assert time_ns(Ring(), network, [0, 1, 2, 3], 1_000_000) == 6 * 1_000_000
+    assert time_ns(Ring(), network, [0, 2, 1, 3], 1_000_000) == 6 * 2_000_000  # two flows on each uplink
 
 
 def test_nodes_on_one_host_reduce_without_the_network() -> None:
     network = Network.star(1, 1e6, 50_000, local_latency=700)
-    assert ring_all_reduce_ns(network, [0, 0, 0], 1e9) == 4 * 700
+    assert time_ns(Native(), network, [0, 0, 0], 1e9) == 4 * 700
 
 
-def test_one_node_has_nothing_to_reduce() -> None:
-    assert ring_all_reduce_ns(Network.star(1, 1e6), [0], 1e9) == 0
-    assert ring_all_reduce_bytes(1, 1e9) == 0
+@pytest.mark.parametrize("collective", [Native(), *OWN], ids=str)
+def test_one_node_has_nothing_to_reduce(collective: Collective) -> None:
+    assert time_ns(collective, Network.star(1, 1e6), [0], 1e9) == 0
+    assert collective.bytes_sent(0, 1, 1e9) == collective.messages_sent(0, 1, 1e9) == 0
 
 
-@settings(derandomize=True, deadline=None)
-@given(nodes=st.integers(1, 1000), size=st.integers(0, 10**12))
-def test_the_bytes_of_a_ring_are_its_rounds_times_a_part(nodes: int, size: int) -> None:
-    assert ring_all_reduce_bytes(nodes, size) == pytest.approx(float(2 * (nodes - 1) * Fraction(size, nodes)))
+def test_the_native_one_has_no_messages_of_its_own() -> None:
+    with pytest.raises(NotImplementedError):
+        means(Native(), vectors(1, 3))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,46 @@ from torch.nn.utils import clip_grad_norm_
 
 from manyhands import lab
 from manyhands.clusters.cluster import Simulated
+from manyhands.clusters.collectives import COLLECTIVES
 from manyhands.runs.specification import Specification
 from manyhands.strategies import STRATEGIES, Strategy, parse_strategy
-from manyhands.strategies.topology import TOPOLOGIES
 from manyhands.tasks.task import Task
 from manyhands.training.optimizer import SGD
 
 EXTRA = {
-    "fedavg": ["fraction=0.5,local_epochs=2"],
-    "gossip": [f"topology={name}" for name in TOPOLOGIES.members],
-    "local-sgd": ["period=3"],
-    "parameter-server": ["consistency=async"],
+    "ad-psgd": ["topology=star", "compression=int8"],
+    "all-reduce": [
+        *(f"collective={name}" for name in COLLECTIVES.members if name != "native"),
+        *("compression=bf16", "compression=sign", "compression=random-k:9,collective=ring", "compression=powersgd:2"),
+    ],
+    "data-parallel": ["compression=qsgd:7"],
+    "diloco": ["period=3,fragments=2", "compression=top-k:0.3"],
+    "elastic-averaging": ["period=3,pull=0.5", "compression=bf16"],
+    "fedavg": ["fraction=0.5,local_epochs=2", "compression=int8"],
+    "gossip": [
+        *(f"topology={name}" for name in ("star", "complete", "exponential", "one-peer-exponential")),
+        "compression=top-k:0.3,consensus_step=0.5",
+    ],
+    "local-sgd": ["period=3", "compression=powersgd:1"],
+    "parameter-server": [
+        *("consistency=async", "consistency=ssp:2", "servers=3", "servers=2,consistency=async,staleness_aware=true"),
+        *("servers=2,consistency=ssp:1", "compression=top-k:20,servers=2"),
+    ],
+    "peer-gradients": ["compression=random-k:0.5"],
+    "post-local-sgd": ["period=3,switch=0.3"],
+    "push-sum": ["topology=directed-ring", "topology=complete", "compression=bf16"],
+    "slow-momentum": ["period=3,slow_momentum=0.7"],
 }
 VARIANTS = [*STRATEGIES, *(f"{name}:{options}" for name, several in EXTRA.items() for options in several)]
 SYNCHRONOUS = [variant for variant in VARIANTS if parse_strategy(variant).synchronous]
+LOOSE = {"all-reduce:compression=bf16": 1e-2, "all-reduce:compression=powersgd:2": 1e-3}
+"""synchronous variants of which the last bit depends on the backend's order of summing: how far apart they may end"""
 CRAFT = SGD(momentum=0.9, nesterov=True, weight_decay=1e-2, clip_norm=0.5)
+
+
+def craft(variant: str) -> SGD:
+    """Everything that the optimiser can do for a variant; servers that share the weights know no norm of the whole."""
+    return replace(CRAFT, clip_norm=None) if parse_strategy(variant).sharded else CRAFT
 
 
 def specify(variant: str | Strategy, workers: int, **options: Any) -> Specification:

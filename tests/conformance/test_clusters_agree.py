@@ -10,20 +10,31 @@ from pathlib import Path
 
 import pytest
 import torch
-from table import Interrupt, Run, batches, cosine, distance, flat, initial_module, specify, train
+from fleet import CLUSTER, Fleet
+from table import (
+    LOOSE,
+    SYNCHRONOUS,
+    VARIANTS,
+    Interrupt,
+    Run,
+    batches,
+    cosine,
+    distance,
+    flat,
+    initial_module,
+    specify,
+    train,
+)
 from toys import Normed, Spared, toy
 
 from manyhands import lab
-from manyhands.clusters.cluster import Processes
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.specification import Specification
-from manyhands.strategies import STRATEGIES, parse_strategy
 from manyhands.training.optimizer import SGD
 from manyhands.training.schedule import Cosine
 
 STEPS = 20
-CLUSTER = Processes(threads=1, timeout=60)
-SYNCHRONOUS = [name for name in STRATEGIES if parse_strategy(name).synchronous]
+GetFleet = Callable[[int], Fleet]
 RunProcesses = Callable[[str], Run]
 
 
@@ -35,43 +46,75 @@ def shared(name: str) -> Specification:
 
 
 @pytest.fixture(scope="module")
-def run_processes(tmp_path_factory: pytest.TempPathFactory) -> RunProcesses:
-    """Starting processes takes seconds, so each strategy is run once for all the tests here."""
+def run_processes(tmp_path_factory: pytest.TempPathFactory, fleet: GetFleet) -> RunProcesses:
+    """Each strategy is run once for all the tests here."""
 
     @cache
     def run(name: str) -> Run:
-        folder = tmp_path_factory.mktemp("processes") / name
-        return train(replace(shared(name), cluster=CLUSTER), toy(Normed), folder)
+        folder, specification = tmp_path_factory.mktemp("processes") / "run", shared(name)
+        return fleet(specification.nodes).run(specification, toy(Normed), folder)
 
     return run
 
 
-@pytest.mark.parametrize("name", SYNCHRONOUS)
+def assert_same_accounts(ours: Run, theirs: Run) -> None:
+    """Bytes and messages of every node, and the history but for its clock."""
+    for our, their in zip(ours.ledger["nodes"], theirs.ledger["nodes"], strict=True):
+        counts = ("rank", "role", "bytes_sent", "bytes_received", "messages_sent")
+        assert {count: our[count] for count in counts} == {count: their[count] for count in counts}
+        assert our.get("staleness") == their.get("staleness")
+    for row, other in zip(ours.history, theirs.history, strict=True):
+        exact = ("epoch", "round", "completed", "samples", "bytes", "test_accuracy")
+        assert {key: row[key] for key in exact} == {key: other[key] for key in exact}
+        assert row["test_loss"] == pytest.approx(other["test_loss"], rel=1e-6)
+        assert (row["train_loss"] or 0) == pytest.approx(other["train_loss"] or 0, rel=1e-6)
+        assert row["consensus"] == pytest.approx(other["consensus"], rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [variant for variant in SYNCHRONOUS if variant not in LOOSE])
 def test_processes_end_with_the_simulated_weights_and_bytes(
     name: str, run_processes: RunProcesses, tmp_path: Path
 ) -> None:
     simulated, real = train(shared(name), toy(Normed), tmp_path / "simulated"), run_processes(name)
-    assert simulated.history[-1]["samples"] == STEPS * 24
+    assert simulated.history[-1]["samples"] >= STEPS * 24 // (2 if "fraction" in name else 1)
     assert distance(simulated.weights, real.weights) <= 1e-6
-    for ours, theirs in zip(simulated.ledger["nodes"], real.ledger["nodes"], strict=True):
-        counts = ("rank", "role", "bytes_sent", "bytes_received", "messages_sent")
-        assert {count: ours[count] for count in counts} == {count: theirs[count] for count in counts}
-    for ours, theirs in zip(simulated.history, real.history, strict=True):
-        exact = ("epoch", "round", "completed", "samples", "bytes", "test_accuracy")
-        assert {key: ours[key] for key in exact} == {key: theirs[key] for key in exact}
-        assert ours["test_loss"] == pytest.approx(theirs["test_loss"], rel=1e-6)
-        assert (ours["train_loss"] or 0) == pytest.approx(theirs["train_loss"] or 0, rel=1e-6)
-        assert ours["consensus"] == pytest.approx(theirs["consensus"], rel=1e-5, abs=1e-6)
+    assert_same_accounts(simulated, real)
 
 
-def test_a_server_that_does_not_wait_hears_every_gradient_once(tmp_path: Path) -> None:
-    """With one worker nothing is left to the order of arrival, and it is plain SGD too."""
-    task = toy(Normed)
-    specification = specify("parameter-server:consistency=async", workers=1, optimizer=SGD(momentum=0.9))
-    simulated = train(specification, task, tmp_path / "simulated")
-    real = train(replace(specification, cluster=CLUSTER), task, tmp_path / "real")
+@pytest.mark.parametrize("name", LOOSE)
+def test_where_sums_are_rounded_processes_end_near_the_simulated_weights(
+    name: str, run_processes: RunProcesses, tmp_path: Path
+) -> None:
+    """The last bit of a sum decides which way a number is rounded, and with it much of what is sent later."""
+    simulated, real = train(shared(name), toy(Normed), tmp_path / "simulated"), run_processes(name)
+    assert distance(simulated.weights, real.weights) <= LOOSE[name]
+    sent = [[node["bytes_sent"] for node in run.ledger["nodes"]] for run in (simulated, real)]
+    assert sent[0] == sent[1]
+
+
+ASYNCHRONOUS = [variant for variant in VARIANTS if variant not in SYNCHRONOUS]
+
+
+@pytest.mark.parametrize("name", ASYNCHRONOUS)
+def test_replayed_in_simulation_an_asynchronous_run_ends_with_the_same_weights(
+    name: str, run_processes: RunProcesses, tmp_path: Path
+) -> None:
+    real = run_processes(name)
+    order = RunFolder(real.folder).read_rows("order.jsonl")
+    assert [row["completed"] for row in order] == [0, 1, 2]
+    assert sum(len(outcomes) for row in order for outcomes in row["nodes"].values()) >= 6
+    replayed = Run(lab.replay(real.folder, task=toy(Normed), out=tmp_path / "replayed"))
+    assert distance(real.weights, replayed.weights) <= 1e-6
+    assert_same_accounts(replayed, real)
+
+
+@pytest.mark.parametrize("name", ASYNCHRONOUS)
+def test_one_asynchronous_worker_leaves_nothing_to_chance(name: str, fleet: GetFleet, tmp_path: Path) -> None:
+    specification = specify(name, workers=1, optimizer=SGD(momentum=0.9))
+    simulated = train(specification, toy(Normed), tmp_path / "simulated")
+    real = fleet(specification.nodes).run(specification, toy(Normed), tmp_path / "real")
     assert distance(simulated.weights, real.weights) <= 1e-6
-    assert [n["bytes_sent"] for n in real.ledger["nodes"]] == [n["bytes_sent"] for n in simulated.ledger["nodes"]]
+    assert_same_accounts(simulated, real)
 
 
 def test_all_reduce_is_distributed_data_parallel(run_processes: RunProcesses, tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from table import CRAFT, VARIANTS, Interrupt, specify, train
+from table import VARIANTS, Interrupt, craft, specify, train
 from toys import Dropped, toy
 
 from manyhands import lab
 from manyhands.clusters.cluster import Simulated
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.specification import Specification
+from manyhands.strategies import parse_strategy
 from manyhands.tasks.partition import PARTITIONS
 from manyhands.training.schedule import Cosine
 
@@ -22,10 +23,10 @@ def harsh(variant: str) -> Specification:
         epochs=4,
         batch_size=9,
         cluster=Simulated(jitter=0.3, slow=("0:3",), threads=2),
-        optimizer=CRAFT,
+        optimizer=craft(variant),
         schedule=Cosine(),
         warm_up=1,
-        partition=PARTITIONS.parse("dirichlet:0.7"),
+        partition=PARTITIONS.parse("iid" if parse_strategy(variant).pools_data else "dirichlet:0.7"),
     )
 
 
@@ -45,7 +46,7 @@ def test_resumed_twice_is_uninterrupted(variant: str, tmp_path: Path) -> None:
     assert [row["completed"] for row in resumed.history] == list(range(specification.total + 1))
 
 
-@pytest.mark.parametrize("variant", ["gossip", "parameter-server:consistency=async", "fedavg:fraction=0.5"])
+@pytest.mark.parametrize("variant", ["gossip", "parameter-server:consistency=async", "fedavg:fraction=0.5", "ad-psgd"])
 def test_resumed_from_an_evaluation_some_epochs_ago(variant: str, tmp_path: Path) -> None:
     """Interrupted when epochs 3 and 4 have not been saved yet: they are done again."""
     task = toy(Dropped)

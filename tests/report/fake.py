@@ -17,6 +17,7 @@ CHARACTER: dict[str, tuple[float, float, float, float, tuple[float, float, float
     "local-sgd": (0.952, 1.5, 0.55, 4.9e5, (0.90, 0.06, 0.0, 0.04)),
     "fedavg": (0.913, 2.4, 0.58, 2.5e5, (0.82, 0.05, 0.0, 0.13)),
 }
+WAITING = {"parameter-server": 1.2, "gossip": 2.9, "single": 1.0}  # of those that need not wait for the slowest
 OPTIONS: dict[str, dict[str, Any]] = {
     "gossip": {"topology": "ring"},
     "fedavg": {"cohort": 4, "local_epochs": 1},
@@ -36,15 +37,22 @@ def write_run(
     classes: tuple[str, ...] = DIGITS,
     task: str = "mnist-mini/lenet5",
     options: dict[str, Any] | None = None,
+    slow: tuple[str, ...] = (),
     **specification: Any,
 ) -> Path:
-    """A whole run folder. One not finished has done half of its epochs and has no ledger or evaluation."""
+    """A whole run folder. One not finished has done half of its epochs and has no ledger or evaluation.
+
+    With dirichlet:0.1 it learns half as fast; with slow nodes an epoch takes as long as ``WAITING`` says.
+    """
     rng = np.random.default_rng([seed, workers, sum(map(ord, strategy))])
     workers = 1 if strategy == "single" else workers
     last, pace, seconds, traffic, shares = CHARACTER.get(strategy, CHARACTER["gossip"])
     last += float(rng.normal(0, 0.004))
     seconds *= 1.0 if strategy == "single" else (8 / workers) ** 0.9
     seconds *= 1.3 if clock == "real" else 1.0
+    seconds *= WAITING.get(strategy, 4.0) if slow else 1.0
+    if specification.get("partition") == "dirichlet:0.1":
+        last, pace = last - 0.03, 2 * pace
     folder.mkdir(parents=True)
     nodes = [{"rank": rank, "role": "worker", "samples": 6000 // workers} for rank in range(workers)]
     if strategy == "parameter-server":
@@ -61,7 +69,7 @@ def write_run(
             "specification": {
                 "task": task,
                 "strategy": {"name": strategy, **(OPTIONS.get(strategy, {}) if options is None else options)},
-                "cluster": {"name": "processes" if clock == "real" else "simulated"},
+                "cluster": {"name": "processes"} if clock == "real" else {"name": "simulated", "slow": list(slow)},
                 "workers": workers,
                 "epochs": epochs,
                 "rounds": None,
@@ -83,15 +91,26 @@ def write_run(
             "precision": {"chosen": "fp32", "why": "asked for"},
             "model": {"parameters": 61706, "buffers": 0},
             "nodes": nodes,
+            "facts": {"spectral_gap": 0.1953} if strategy == "gossip" else {},
         },
     )
     done = epochs if status == "finished" else epochs // 2
     rows = [_evaluation(epoch, last, pace, seconds, traffic * workers, rng) for epoch in range(done + 1)]
+    if strategy == "gossip":
+        for row in rows:
+            row["consensus"] = 0.8 * row["epoch"] * float(np.exp(-row["epoch"] / 4))
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "history.jsonl").write_text(text, encoding="utf-8")
-    write_json(folder / "partition.json", _partition(workers, strategy == "all-reduce", classes, seed))
+    spread = specification.get("partition", "iid" if strategy == "all-reduce" else "dirichlet:0.3")
+    write_json(folder / "partition.json", _partition(workers, spread, classes, seed))
     if status == "finished":
-        write_json(folder / "ledger.json", _ledger(nodes, clock, seconds * done, traffic * done, shares, rng))
+        ledger = _ledger(nodes, clock, seconds * done, traffic * done, shares, rng)
+        if strategy == "parameter-server":
+            counts = {
+                versions: int(1000 * np.exp(-((versions - 7) ** 2) / (40 if slow else 8))) for versions in range(30)
+            }
+            ledger["nodes"][-1]["staleness"] = {str(versions): count for versions, count in counts.items() if count}
+        write_json(folder / "ledger.json", ledger)
         write_json(folder / "evaluation.json", _evaluate(rows[-1]["test_accuracy"], classes, rng))
     return folder
 
@@ -131,6 +150,38 @@ def six_strategies(folder: Path, seeds: int = 2) -> Path:
     return write_study(folder, runs)
 
 
+def conditions(folder: Path, seeds: int = 2, strategies: tuple[str, ...] = tuple(CHARACTER)) -> Path:
+    """Every strategy, simulated, under two skews and with and without a slow worker; the baseline under none."""
+    runs = []
+    for seed in range(seeds):
+        for strategy in strategies:
+            if strategy == "single":
+                runs.append(write_run(folder / f"single-{seed}", "single", seed=seed))
+                continue
+            for skew in ("iid", "dirichlet:0.1"):
+                for slow in ((), ("0:4",)):
+                    name = f"{strategy}-{skew[:3]}-{len(slow)}-{seed}"
+                    runs.append(write_run(folder / name, strategy, seed=seed, partition=skew, slow=slow))
+    return write_study(folder, runs, name="What skew and a slow worker do")
+
+
+def reaches(folder: Path, accuracy: float, epoch: int) -> Path:
+    """Make a run one that is this accurate from an epoch on, and knows nothing before."""
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["test_accuracy"] = accuracy if row["epoch"] >= epoch else 0.0
+    (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def without_accuracy(folder: Path) -> Path:
+    """Make a run one that measured no accuracy."""
+    rows = [json.loads(line) | {"test_accuracy": None} for line in (folder / "history.jsonl").read_text().splitlines()]
+    (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "evaluation.json").unlink()
+    return folder
+
+
 def write_json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content), encoding="utf-8")
 
@@ -158,12 +209,13 @@ def _evaluation(
     }
 
 
-def _partition(workers: int, iid: bool, classes: tuple[str, ...], seed: int) -> dict[str, Any]:
-    alpha = 100.0 if iid else 0.3
+def _partition(workers: int, partition: str, classes: tuple[str, ...], seed: int) -> dict[str, Any]:
+    name, _, alpha_text = partition.partition(":")
+    alpha = float(alpha_text) if name == "dirichlet" else 100.0
     shares = np.random.default_rng([seed, workers]).dirichlet([alpha] * workers, size=len(classes))  # class by class
     counts = np.floor(shares * (6000 // len(classes))).astype(int).T
     return {
-        "partition": "iid" if iid else "dirichlet:0.3",
+        "partition": partition,
         "classes": list(classes),
         "counts": counts.tolist(),
     }

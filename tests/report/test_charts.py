@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -7,9 +8,10 @@ import altair
 import pytest
 import vl_convert
 
-from manyhands.report.charts import run_figures, study_figures
+from manyhands.report.charts import run_figures, study_figures, times_figures
 from manyhands.report.figure import THEME, Figure
 from manyhands.report.tables import Row
+from manyhands.report.times import times_tables
 from manyhands.runs.reading import RunView
 
 RowsOf = Callable[[Path], list[Row]]
@@ -30,7 +32,24 @@ def by_key(rows: list[Row]) -> dict[str, Figure]:
     ["accuracy-by-epoch", "loss-by-bytes", "time-shares", "speedup", "partition-1", "run-confusion", "run-classes"],
 )
 def test_a_chart_is_valid_and_can_be_drawn(rows: list[Row], key: str) -> None:
-    figure = by_key(rows)[key]
+    check_drawing(by_key(rows)[key])
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_charts_of_conditions_are_valid_and_can_be_drawn(
+    fake: ModuleType, tmp_path: Path, rows_of: RowsOf, seeds: int
+) -> None:
+    rows = rows_of(fake.conditions(tmp_path, seeds))
+    (server,) = [row for row in rows if row.series.label == "parameter-server · iid · slow 0:4"]
+    for figure in [
+        *times_figures(times_tables(rows)),
+        *[figure for figure in all_figures(rows) if figure.key.endswith("consensus-by-epoch")],
+        *[figure for figure in run_figures(server.series.runs[0], "run") if figure.key == "run-staleness"],
+    ]:
+        check_drawing(figure)
+
+
+def check_drawing(figure: Figure) -> None:
     altair.Chart.from_dict(figure.spec | {"config": THEME})  # raises where it breaks Vega-Lite's schema
     svg = vl_convert.vegalite_to_svg(figure.spec | {"config": THEME} | ({"width": 400} if figure.wide else {}))
     assert svg.startswith("<svg")
@@ -101,6 +120,43 @@ def test_tasks_have_sections_of_their_own(fake: ModuleType, tmp_path: Path, rows
     assert "Learning: cifar10/cnn" in sections
     keys = [figure.key for group in sections.values() for figure in group]
     assert len(set(keys)) == len(keys)
+
+
+def test_each_condition_has_charts_of_its_own(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    rows = rows_of(fake.conditions(tmp_path))
+    sections = study_figures(rows)
+    names = ["iid", "iid, slow 0:4", "dirichlet:0.1", "dirichlet:0.1, slow 0:4"]
+    assert list(sections) == [f"{part}: {name}" for name in names for part in ("Learning", "Time")] + [
+        "Who holds which samples"
+    ]
+    curves = sections["Learning: iid, slow 0:4"][0]
+    assert {row[0] for row in curves.rows} == {row.series.strategy for row in rows}
+    keys = [figure.key for group in sections.values() for figure in group]
+    assert len(set(keys)) == len(keys)
+    (figure,) = times_figures(times_tables(rows))
+    assert len(figure.rows) == 5 * 4
+    drawn = [mark for mark in figure.spec["datasets"]["marks"] if mark["series"] == "fedavg"]
+    assert [mark["condition"] for mark in drawn] == ["iid", "iid, slow 0:4"]
+
+
+def test_one_condition_has_no_picture_of_times(rows: list[Row]) -> None:
+    assert times_figures(times_tables(rows)) == []
+
+
+@pytest.mark.parametrize(("widest", "bars"), [(12, 3), (1000, 3)])
+def test_staleness_is_a_histogram_over_all_nodes(fake: ModuleType, tmp_path: Path, widest: int, bars: int) -> None:
+    folder = fake.write_run(tmp_path / "a", "ad-psgd")
+    ledger = fake.read_json(folder / "ledger.json")
+    ledger["nodes"][0]["staleness"] = {"0": 5, str(widest): 2}
+    ledger["nodes"][1]["staleness"] = {"0": 5, str(widest // 2): 8}
+    fake.write_json(folder / "ledger.json", ledger)
+    (figure,) = [one for one in run_figures(RunView.read(folder), "run") if one.key == "run-staleness"]
+    assert [row[:2] for row in figure.rows] == [["0", "10"], [f"{widest // 2:,}", "8"], [f"{widest:,}", "2"]]
+    drawn = figure.spec["datasets"]["bars"]
+    assert len(drawn) == bars
+    assert sum(bar["n"] for bar in drawn) == 20
+    assert all(before["to"] < after["from"] for before, after in pairwise(drawn))
+    assert f"Mean {widest * 6 / 20:.3g}." in figure.caption
 
 
 def test_a_run_shows_its_classes(fake: ModuleType, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_each_clock_has_its_chart_and_silent_series_no_bytes(series: list[Series
         f"{quantity}-by-{against}"
         for against in ("epoch", "real-time", "simulated-time", "bytes")
         for quantity in ("accuracy", "loss")
-    ]
+    ] + ["consensus-by-epoch"]
     assert {row[0] for row in figures["loss-by-real-time"].rows} == {"single · real", "all-reduce"}
     assert not any(row[0].startswith("single") for row in figures["accuracy-by-bytes"].rows)
     assert "95 % interval" in figures["accuracy-by-epoch"].caption
@@ -81,6 +82,27 @@ def test_many_points_are_thinned(fake: ModuleType, tmp_path: Path, rows_of: Rows
     points = curve_figures([series])[0].spec["datasets"]["points"]
     assert MOST_POINTS / 2 <= len(points) <= MOST_POINTS
     assert points[-1]["x"] == 5000
+
+
+def test_only_those_who_disagree_have_a_consensus_distance(
+    fake: ModuleType, tmp_path: Path, rows_of: RowsOf, series: list[Series]
+) -> None:
+    (figure,) = [figure for figure in curve_figures(series) if figure.key == "consensus-by-epoch"]
+    assert {row[0] for row in figure.rows} == {"gossip"}
+    assert figure.spec["datasets"]["points"][0]["y"] == 0
+    agreeing = fake.write_run(tmp_path / "a", "all-reduce")
+    rows = [json.loads(line) | {"consensus": 5e-7} for line in (agreeing / "history.jsonl").read_text().splitlines()]
+    (agreeing / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figures = curve_figures([row.series for row in rows_of(tmp_path)])
+    assert figures
+    assert not any(figure.key.startswith("consensus") for figure in figures)
+
+
+def test_what_was_never_measured_is_not_drawn(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    fake.without_accuracy(fake.write_run(tmp_path / "a", "gossip"))
+    keys = [figure.key for figure in curve_figures([row.series for row in rows_of(tmp_path)])]
+    assert "loss-by-epoch" in keys
+    assert not any(key.startswith("accuracy") for key in keys)
 
 
 def test_no_history_has_no_curves(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:

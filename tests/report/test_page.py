@@ -94,9 +94,14 @@ def test_every_chart_has_its_place_its_description_and_its_table(page: Page) -> 
     charts = page.specifications["charts"]
     plots = page.plots()
     assert {plot["id"] for plot in plots} == set(charts)
-    assert len(plots) == len(charts) == 8 + 2 + 2 + 2 * 14
+    assert len(plots) == len(charts) == 9 + 2 + 2 + 2 * 14 + 2
     assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
     assert len([one for one in page.tags("details") if one.get("class") == "data"]) == len(plots)
+
+
+def test_what_is_known_of_the_strategy_is_with_its_specification(page: Page) -> None:
+    assert page.text.count("spectral gap") == 2
+    assert "0.1953" in page.text
 
 
 def test_headings_do_not_skip_a_level(page: Page) -> None:

@@ -4,8 +4,10 @@ from types import ModuleType
 
 import pytest
 
+from manyhands.report.curves import DASHES
 from manyhands.report.series import COLOURS, INK, Series, colours
 from manyhands.report.tables import Row
+from manyhands.strategies import STRATEGIES
 
 RowsOf = Callable[[Path], list[Row]]
 
@@ -48,6 +50,33 @@ def test_a_label_names_what_tells_series_of_one_strategy_apart(
     assert rows[0].series.name == "gossip · ring · lr 0.05"
     assert rows[0].series.family == rows[1].series.family == "gossip · ring · lr 0.05"
     assert "momentum 0.9" in rows[3].series.details
+
+
+def test_conditions_are_told_apart(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    rows = rows_of(fake.conditions(tmp_path, seeds=1, strategies=("single", "gossip")))
+    assert labels(rows) == [
+        "single",
+        "gossip · iid",
+        "gossip · iid · slow 0:4",
+        "gossip · dirichlet:0.1",
+        "gossip · dirichlet:0.1 · slow 0:4",
+    ]
+    assert [row.series.subject for row in rows] == ["single", *["gossip"] * 4]
+    assert [row.series.condition for row in rows][3:] == ["dirichlet:0.1", "dirichlet:0.1, slow 0:4"]
+
+
+def test_stragglers_that_are_no_factor_are_a_detail(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    fake.write_run(tmp_path / "a", "single")
+    fake.write_run(tmp_path / "b", "gossip", slow=("0:4", "3:2"))
+    assert [row.series.details for row in rows_of(tmp_path)] == [("iid",), ("dirichlet:0.3", "slow 0:4+3:2")]
+
+
+def test_options_of_optimisers_are_compared_within_one_kind(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    sgd, adamw = {"name": "sgd", "momentum": 0.0}, {"name": "adamw", "beta1": 0.9}
+    for name, optimizer in {"gossip": sgd, "local-sgd": sgd, "diloco": adamw}.items():
+        fake.write_run(tmp_path / name, name, optimizer=optimizer, partition="iid")
+    details = {row.series.strategy: row.series.details for row in rows_of(tmp_path)}
+    assert details == {"gossip": ("sgd",), "local-sgd": ("sgd",), "diloco": ("adamw",)}
 
 
 def test_labels_are_unique_even_where_values_are_written_the_same(
@@ -93,6 +122,19 @@ def test_a_strategy_keeps_its_colour(series: list[Series]) -> None:
     assert len(set(everything.values())) == len(everything) == 6
     for one in series:
         assert colours([one]) == {one.strategy: everything[one.strategy]}
+
+
+def test_kindred_strategies_share_a_colour_and_differ_in_the_dash(
+    fake: ModuleType, tmp_path: Path, rows_of: RowsOf
+) -> None:
+    for name in STRATEGIES:
+        fake.write_run(tmp_path / name, name)
+    series = [row.series for row in rows_of(tmp_path)]
+    colour_of = colours(series)
+    assert set(colour_of) == set(STRATEGIES)
+    assert set(colour_of.values()) == {INK, *COLOURS}
+    assert len({(colour_of[one.strategy], one.variation) for one in series}) == len(STRATEGIES)
+    assert max(one.variation for one in series) < len(DASHES)
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#14171c"])

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from manyhands.report.summary import common_target, sentences
+from manyhands.report.summary import sentences
 from manyhands.report.tables import Row
 
 RowsOf = Callable[[Path], list[Row]]
@@ -47,7 +47,24 @@ def test_tasks_are_not_compared(fake: ModuleType, tmp_path: Path, rows_of: RowsO
     assert "Most accurate" not in text
 
 
-def test_the_common_target_is_reached_by_half(rows: list[Row]) -> None:
-    simulated = [row for row in rows if row.series.clock == "simulated"]
-    assert common_target(simulated) == 0.95
-    assert common_target(simulated[:1]) is None
+def test_conditions_are_told_with_whom_they_hindered(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    rows = rows_of(fake.conditions(tmp_path))
+    text = said(rows)
+    assert "iid, slow 0:4: hindered least was parameter-server, which took 1.20× as long to 85 % as under iid;" in text
+    assert "most fedavg, 4.00×." in text
+    assert "dirichlet:0.1: hindered least was parameter-server" in text
+    assert "Not reached by fedavg." in text
+
+
+def test_a_target_given_is_the_one_that_is_told(rows: list[Row]) -> None:
+    assert "local-sgd was first to 90 %" in "\n".join(sentences(rows, 0.9)).replace("\u00a0", " ")
+    text = "\n".join(sentences(rows, 0.96)).replace("\u00a0", " ")
+    assert "On the real clock all-reduce was first to 96 %" in text
+    text = "\n".join(sentences(rows, 1.0)).replace("\u00a0", " ")
+    assert "On the simulated clock none reached 100 %." in text
+
+
+def test_runs_without_accuracy_are_only_told_to_be_such(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    fake.without_accuracy(fake.write_run(tmp_path / "a", "gossip"))
+    fake.without_accuracy(fake.write_run(tmp_path / "b", "fedavg"))
+    assert "accura" not in said(rows_of(tmp_path))

@@ -53,11 +53,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(folder: RunFolder, monkeypatch: 
 def test_history_is_read_up_to_its_last_whole_row(folder: RunFolder) -> None:
     assert folder.read_history() == []
     for number in range(3):
-        folder.append_history({"completed": number})
+        folder.append_row("history.jsonl", {"completed": number})
     with (folder.path / "history.jsonl").open("a") as file:
         file.write('{"completed": 3')
     assert folder.read_history() == [{"completed": number} for number in range(3)]
-    folder.cut_history(2)
+    folder.cut_rows("history.jsonl", 2)
     assert (folder.path / "history.jsonl").read_text() == '{"completed": 0}\n{"completed": 1}\n'
 
 

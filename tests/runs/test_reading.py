@@ -18,25 +18,26 @@ ROWS = [
     {"seconds": 10.0 * epoch, "epoch": epoch, "test_loss": 2.3 - epoch, "test_accuracy": 0.1 + 0.4 * epoch}
     for epoch in range(3)
 ]
+NODES: list[dict[str, Any]] = [
+    {
+        "rank": rank,
+        "role": role,
+        "seconds": {
+            "compute": 6.0 + 2 * rank,
+            "exposed_communication": 2.0,
+            "hidden_communication": 5.0,
+            "waiting": 2.0 - 2 * rank,
+        },
+        "bytes_sent": sent,
+        "bytes_received": 0,
+        "messages_sent": 1,
+    }
+    for rank, (role, sent) in enumerate([("worker", 100), ("worker", 300), ("server", 9_000)])
+]
 LEDGER = {
     "clock": "simulated",
     "seconds": 20.0,
-    "nodes": [
-        {
-            "rank": rank,
-            "role": role,
-            "seconds": {
-                "compute": 6.0 + 2 * rank,
-                "exposed_communication": 2.0,
-                "hidden_communication": 5.0,
-                "waiting": 2.0 - 2 * rank,
-            },
-            "bytes_sent": sent,
-            "bytes_received": 0,
-            "messages_sent": 1,
-        }
-        for rank, (role, sent) in enumerate([("worker", 100), ("worker", 300), ("server", 9_000)])
-    ],
+    "nodes": NODES,
 }
 PARTITION = {"partition": "iid", "classes": ["cat", "dog"], "counts": [[1, 2], [3, 4]]}
 EVALUATION = {
@@ -244,6 +245,37 @@ def test_bytes_and_time_are_the_workers_own(tmp_path: Path) -> None:
     assert shares is not None
     assert (shares.compute, shares.communication, shares.waiting) == pytest.approx((0.7, 0.2, 0.1))
     assert shares.in_communication == pytest.approx(0.3)
+
+
+def test_staleness_is_counted_over_all_nodes(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run")
+    assert reading.staleness(RunView.read(folder)) == {}
+    nodes: list[dict[str, Any]] = [dict(node) for node in NODES]
+    nodes[1]["staleness"], nodes[2]["staleness"] = {"10": 1, "2": 3}, {"2": 4}
+    change(folder / "ledger.json", nodes=nodes)
+    run = RunView.read(folder)
+    assert run.problems == ()
+    assert list(reading.staleness(run).items()) == [(2, 7), (10, 1)]
+
+
+@pytest.mark.parametrize("staleness", [{"-1": 2}, {"one": 2}, {"1": -2}, {"1": "2"}, {"1": 0.5}, [1, 2]])
+def test_impossible_staleness_is_damage(tmp_path: Path, staleness: Any) -> None:
+    folder = write(tmp_path / "run")
+    change(folder / "ledger.json", nodes=[{**NODES[0], "staleness": staleness}])
+    run = RunView.read(folder)
+    assert run.problems == ("ledger.json is damaged and left out",)
+    assert reading.staleness(run) == {}
+
+
+def test_conditions_and_facts_are_read(tmp_path: Path) -> None:
+    slow = {"name": "simulated", "slow": ["0:4", "3:2"]}
+    folder = write(tmp_path / "run", cluster=slow, partition="dirichlet:0.1")
+    run = RunView.read(folder)
+    assert (run.partition_text, run.stragglers, run.facts) == ("dirichlet:0.1", "0:4+3:2", {})
+    change(folder / "run.json", facts={"spectral_gap": 0.12, "broken": "x", "infinite": float("inf")})
+    assert RunView.read(folder).facts == {"spectral_gap": 0.12}
+    plain = RunView.read(write(tmp_path / "plain"))
+    assert (plain.partition_text, plain.stragglers) == ("iid", "")
 
 
 def test_speedup_is_at_an_equal_number_of_epochs(tmp_path: Path) -> None:

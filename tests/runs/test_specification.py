@@ -1,29 +1,40 @@
 """All that defines a run, there and back again."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyhands.cli.compare import Compare
+from manyhands.cli.flags import field_docs
 from manyhands.clusters.cluster import Cluster, Processes, Simulated
+from manyhands.compression import COMPRESSIONS
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
-from manyhands.strategies import AllReduce, FedAvg, Gossip, LocalSGD, ParameterServer, Single, Strategy
+from manyhands.strategies import STRATEGIES, AllReduce, FedAvg, Gossip, LocalSGD, ParameterServer, Single, Strategy
+from manyhands.strategies.consistency import CONSISTENCIES
 from manyhands.strategies.topology import Complete, Exponential, Ring
 from manyhands.tasks.partition import Dirichlet, Iid, Labels, Partition, Shards
 from manyhands.training.loss import CrossEntropy
-from manyhands.training.optimizer import SGD
+from manyhands.training.optimizer import LAMB, LARS, OPTIMIZERS, SGD, AdamW, Optimizer
 from manyhands.training.schedule import Constant, Cosine, OneCycle, Schedule, Step
 
 FRACTIONS = st.floats(1e-6, 1)
-STRATEGIES: st.SearchStrategy[Strategy] = st.one_of(
-    st.builds(AllReduce),
-    st.builds(FedAvg, fraction=FRACTIONS, local_epochs=st.integers(1, 9)),
+COMPRESSED: dict[str, Any] = {
+    "compression": st.sampled_from([COMPRESSIONS.parse(text) for text in ("none", "bf16", "top-k:0.25", "powersgd:2")])
+}
+BUILT: st.SearchStrategy[Strategy] = st.one_of(
+    st.builds(AllReduce, **COMPRESSED),
+    st.builds(FedAvg, fraction=FRACTIONS, local_epochs=st.integers(1, 9), **COMPRESSED),
     st.builds(Gossip, topology=st.sampled_from([Ring(), Complete(), Exponential()])),
     st.builds(LocalSGD, period=st.one_of(st.just("epoch"), st.integers(1, 99))),
-    st.builds(ParameterServer, consistency=st.sampled_from(["sync", "async"])),
+    st.builds(
+        ParameterServer, consistency=st.sampled_from([CONSISTENCIES.parse(t) for t in ("sync", "async", "ssp:3")])
+    ),
+    st.sampled_from([strategy() for name, strategy in STRATEGIES.items() if name != "single"]),
 )
 CLUSTERS: st.SearchStrategy[Cluster] = st.one_of(
     st.builds(
@@ -42,18 +53,27 @@ PARTITIONS: st.SearchStrategy[Partition] = st.one_of(
     st.builds(Iid), st.builds(Dirichlet, FRACTIONS, st.integers(1, 10)), st.builds(Shards, st.integers(1, 9)),
     st.builds(Labels, st.integers(1, 9)),
 )  # fmt: skip
+SGDS = st.builds(SGD, momentum=st.floats(0.1, 0.9), nesterov=st.booleans(), clip_norm=st.none() | FRACTIONS)
+OPTIMIZER_VALUES: st.SearchStrategy[Optimizer | None] = st.one_of(
+    st.none(),
+    SGDS,
+    st.builds(AdamW, beta2=FRACTIONS.filter(lambda x: x < 1), decay_norms_and_biases=st.booleans()),
+    st.builds(LARS, trust=FRACTIONS),
+    st.builds(LAMB, weight_decay=FRACTIONS),
+)
 SPECIFICATIONS = st.builds(
     Specification,
-    strategy=STRATEGIES,
+    strategy=BUILT,
     cluster=CLUSTERS,
     workers=st.integers(2, 1000),
     epochs=st.one_of(st.none(), st.integers(1, 100)),
     batch_size=st.integers(1, 1000),
-    lr=FRACTIONS,
-    lr_scaling=st.sampled_from(["none", "linear"]),
+    accumulate=st.integers(1, 64),
+    lr=st.none() | FRACTIONS,
+    lr_scaling=st.sampled_from(["none", "linear", "sqrt"]),
     schedule=SCHEDULES,
     warm_up=FRACTIONS,
-    optimizer=st.builds(SGD, momentum=st.floats(0.1, 0.9), nesterov=st.booleans(), clip_norm=st.none() | FRACTIONS),
+    optimizer=OPTIMIZER_VALUES,
     loss=st.builds(CrossEntropy, label_smoothing=FRACTIONS, one_hot=st.booleans()),
     partition=PARTITIONS,
     samples=st.none() | st.integers(1, 10**6),
@@ -68,6 +88,43 @@ def test_json_gives_the_same_specification(specification: Specification) -> None
     data = json.loads(json.dumps(specification.to_json()))
     assert Specification.from_json(data) == specification
     assert Specification.from_json(data).to_json() == data
+
+
+@given(SPECIFICATIONS)
+def test_what_is_resolved_says_what_is_used(specification: Specification) -> None:
+    resolved = specification.resolved()
+    assert resolved.optimizer == specification.chosen_optimizer
+    assert resolved.lr == specification.chosen_lr
+    assert resolved.resolved() == resolved
+    if specification.optimizer and specification.lr:
+        assert resolved == specification
+    assert replace(resolved, optimizer=specification.optimizer, lr=specification.lr) == specification
+
+
+def test_the_optimizer_is_the_strategys_and_the_rate_the_optimizers() -> None:
+    class Adaptive(AllReduce):
+        default_optimizer = "adamw"
+
+    assert Specification().chosen_optimizer == SGD()
+    given = Specification(strategy=Adaptive())
+    assert (given.chosen_optimizer, given.chosen_lr) == (AdamW(), AdamW.default_lr)
+    assert replace(given, strategy=AllReduce()).chosen_optimizer == SGD()
+    assert replace(given, optimizer=LARS()).chosen_lr == LARS.default_lr
+    assert replace(given, optimizer=LARS(), lr=3).chosen_lr == 3
+
+
+def test_the_help_names_every_default_rate() -> None:
+    rates = ", ".join(f"{name} {kind.default_lr:g}" for name, kind in OPTIMIZERS.items())
+    for kind in (Specification, Compare):
+        assert field_docs(kind)["lr"].endswith(f"default: {rates}")
+
+
+def test_a_step_takes_all_micro_batches() -> None:
+    assert Specification(batch_size=6, accumulate=4).samples_per_step == 24
+
+
+def test_an_old_run_has_an_optimizer_without_a_name() -> None:
+    assert Specification.from_json({"optimizer": {"momentum": 0.5}}).optimizer == SGD(momentum=0.5)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +151,8 @@ def test_rounds_draw_as_many_samples_as_the_epochs() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": "0.1"}, "lr in the specification must be float, not '0.1'"),
-        ({"lr": True}, "lr in the specification must be float, not True"),
+        ({"lr": "0.1"}, "lr in the specification must be float | None, not '0.1'"),
+        ({"lr": True}, "lr in the specification must be float | None, not True"),
         ({"epochs": 1.5}, "epochs in the specification must be"),
         ({"augment": 1}, "augment in the specification must be bool, not 1"),
         ({"precision": "fp8"}, "precision in the specification must be"),
@@ -106,13 +163,22 @@ def test_rounds_draw_as_many_samples_as_the_epochs() -> None:
             {"optimizer": {"speed": 1}},
             "optimizer in the specification has the unknown field 'speed': it takes clip_norm",
         ),
+        (
+            {"optimizer": {"name": "lars", "nesterov": True}},
+            "unknown field 'nesterov': it takes clip_norm, momentum, trust",
+        ),
+        ({"optimizer": {"name": "adam"}}, "unknown optimizer 'adam': choose from sgd, adamw, lars, lamb"),
+        ({"optimizer": {"name": ["sgd"]}}, "unknown optimizer '['sgd']'"),
+        ({"accumulate": 0}, "--accumulate must be positive and finite, not 0"),
+        ({"accumulate": 1.5}, "accumulate in the specification must be int"),
+        ({"lr_scaling": "cube"}, "lr_scaling in the specification must be"),
         ({"optimizer": {"momentum": 2}}, "momentum must be at least 0 and below 1"),
-        ({"strategy": {}}, "strategy in the specification has the unknown strategy 'None': choose from all-reduce"),
-        ({"strategy": {"name": "gossip", "topology": "star"}}, "unknown topology 'star'"),
+        ({"strategy": {}}, "strategy in the specification has the unknown strategy 'None': choose from ad-psgd"),
+        ({"strategy": {"name": "gossip", "topology": "stars"}}, "unknown topology 'stars'"),
         ({"cluster": {"name": "cloud"}}, "unknown cluster 'cloud': choose from simulated, processes"),
         ({"cluster": {"name": "simulated", "slow": "3:4"}}, "slow in cluster in the specification must be"),
         ({"cluster": {"name": "simulated", "slow": [3]}}, "slow in cluster in the specification must be"),
-        ({"colour": "red"}, "the specification has the unknown field 'colour': it takes augment, batch_size"),
+        ({"colour": "red"}, "the specification has the unknown field 'colour': it takes accumulate, augment"),
         ({"workers": 0}, "--workers must be positive"),
     ],
 )

@@ -13,6 +13,7 @@ from manyhands.clusters.cluster import Simulated
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import FedAvg, Gossip, LocalSGD, ParameterServer, Single, Strategy
+from manyhands.strategies.consistency import Async
 from manyhands.tasks.task import Task
 
 
@@ -98,7 +99,7 @@ def test_fedavg_trains_several_local_epochs_between_two_averagings(tmp_path: Pat
 def test_a_server_that_does_not_wait_hears_most_from_the_fast(tmp_path: Path) -> None:
     """An epoch is as many gradients as for the others, whoever makes them."""
     cluster = Simulated(slow=("0:4",))
-    _, ledger = train(ParameterServer(consistency="async"), tmp_path / "run", epochs=10, cluster=cluster)
+    _, ledger = train(ParameterServer(consistency=Async()), tmp_path / "run", epochs=10, cluster=cluster)
     *workers, server = messages(ledger)
     assert sum(workers) == server == 4 * 2 * 10
     assert workers[0] < min(workers[1:])

@@ -1,6 +1,8 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import isnan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from manyhands.tasks.augmentation import Augmentation
 from manyhands.tasks.task import Task
 from manyhands.training.learner import Learner
 from manyhands.training.loss import CrossEntropy
-from manyhands.training.optimizer import SGD
+from manyhands.training.optimizer import LARS, SGD
 from manyhands.training.precision import Precision
 from manyhands.training.sampler import Batch
 
@@ -25,12 +27,17 @@ def convolutional() -> nn.Module:
 
 
 def make_learner(
-    model: Callable[[], nn.Module] = convolutional, seed: int = 0, precision: Precision = FP32, **options: object
+    model: Callable[[], nn.Module] = convolutional,
+    seed: int = 0,
+    precision: Precision = FP32,
+    micro_batch: int | None = None,
+    **options: object,
 ) -> Learner:
     images = torch.randint(0, 256, (20, 1, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     targets = torch.arange(20) % 3
     task = Task(model=model, train=(images, targets), test=(images, targets), mean=(0.5,), std=(0.25,), **options)  # type: ignore[arg-type]
-    return Learner(task, loss=CrossEntropy(), precision=precision, device=torch.device("cpu"), seed=seed)
+    cpu = torch.device("cpu")
+    return Learner(task, loss=CrossEntropy(), precision=precision, device=cpu, seed=seed, micro_batch=micro_batch)
 
 
 def batch(*indices: int, number: int = 0) -> Batch:
@@ -203,3 +210,104 @@ def test_bf16_rounds_the_computation_but_not_the_gradient() -> None:
     assert rounded.dtype == torch.float32
     assert not torch.equal(exact, rounded)
     assert float((exact - rounded).norm() / exact.norm()) < 0.1
+
+
+# ---- micro-batches
+
+
+def plain_layers() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3))
+
+
+def test_shapes_are_those_of_the_trainable_tensors_in_their_order() -> None:
+    assert make_learner().shapes == ((2, 1, 3, 3), (2,), (2,), (2,), (3, 32), (3,))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 5, 7, 100])
+@pytest.mark.parametrize("sent", [False, True])
+def test_gradients_of_micro_batches_add_up_to_that_of_the_batch(micro_batch: int, sent: bool) -> None:
+    whole, cut = make_learner(plain_layers), make_learner(plain_layers, micro_batch=micro_batch)
+    given = batch(3, 1, 4, 15, 9, 2, 6)
+    if sent:
+        given = Batch(np.arange(0), 0, tensors=whole.inputs(given, rank=0))
+    assert len(cut.micro_batches(given)) == -(-7 // micro_batch)
+    expected, loss = whole.gradient(whole.initial_weights.clone(), given, rank=0)
+    gradient, mean_loss = cut.gradient(cut.initial_weights.clone(), given, rank=0)
+    assert (gradient - expected).norm() <= 1e-6 * expected.norm()
+    assert mean_loss == pytest.approx(loss, rel=1e-6)
+
+
+def test_training_on_micro_batches_is_training_on_the_batch() -> None:
+    whole, cut = make_learner(plain_layers), make_learner(plain_layers, micro_batch=3)
+    batches = [batch(*range(8)), batch(*range(8, 15)), batch(15, 16)]
+    results = [learner.initial_weights.clone() for learner in (whole, cut)]
+    losses = [
+        learner.train(weights, batches, 0, LARS(trust=0.1), 0.1, None)
+        for learner, weights in zip((whole, cut), results, strict=True)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    moved = results[0] - whole.initial_weights
+    assert moved.norm() > 0.01
+    assert (results[1] - results[0]).norm() <= 1e-5 * moved.norm()
+
+
+def test_batch_norm_sees_micro_batches() -> None:
+    """As it would with any framework that accumulates gradients: the statistics are those of smaller batches."""
+    cut, alone = make_learner(micro_batch=2), make_learner()
+    weights, other = cut.initial_weights.clone(), alone.initial_weights.clone()
+    gradient, _ = cut.gradient(weights, batch(0, 1, 2, 3), rank=0)
+    parts = [alone.gradient(other, batch(*indices), rank=0)[0] for indices in ((0, 1), (2, 3))]
+    torch.testing.assert_close(gradient, (parts[0] + parts[1]) / 2)
+    assert torch.equal(weights, other)
+
+
+def test_each_micro_batch_has_random_numbers_of_its_own() -> None:
+    learner = make_learner(augmentation=Augmentation(padding=2), micro_batch=1)
+    first, second = learner.micro_batches(batch(0, 0, number=3))
+    assert (first.number, first.part, second.part) == (3, 0, 1)
+    images = [learner.inputs(part, rank=0)[0] for part in (first, second, first, batch(0, number=3))]
+    assert not torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+    assert torch.equal(images[0], images[3]), "the first is as the batch itself"
+
+
+def test_dropout_in_micro_batches_is_the_same_every_time() -> None:
+    model = partial(nn.Sequential, nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 3))
+    learner = make_learner(model, micro_batch=2)
+    gradients = []
+    for _ in range(2):
+        torch.rand(5)  # what else is drawn must not matter
+        gradients.append(learner.gradient(learner.initial_weights.clone(), batch(0, 1, 0, 1), rank=0)[0])
+    assert torch.equal(*gradients)
+    alike, _ = learner.gradient(learner.initial_weights.clone(), batch(0, 1), rank=0)
+    assert not torch.allclose(gradients[0], alike), "the second micro-batch must drop others"
+
+
+class Synchronised(nn.Module):
+    """Stands in for DistributedDataParallel: says in which of its backward passes it would synchronise."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.quiet, self.passes = module, False, []  # type: ignore[var-annotated]
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        self.quiet = True
+        yield
+        self.quiet = False
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.passes.append(not self.quiet)
+        outputs: Tensor = self.module(inputs)
+        return outputs
+
+
+def test_a_wrapper_synchronises_in_the_last_micro_batch() -> None:
+    learner = make_learner(plain_layers, micro_batch=2)
+    wrapper: Any = Synchronised(learner.module)
+    learner.bind(learner.initial_weights.clone())
+    learner.collect(torch.zeros(learner.parameters))
+    learner.backward(batch(*range(5)), 0, wrapper)
+    assert wrapper.passes == [False, False, True]
+    learner.backward(batch(0, 1), 0, wrapper)
+    assert wrapper.passes == [False, False, True, True]

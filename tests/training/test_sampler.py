@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.training.sampler import Batch, Sampler
+from manyhands.training.sampler import Batch, Sampler, micro_sizes
 
 everywhere_the_same = settings(derandomize=True, deadline=None)
 sizes = st.integers(1, 40)
@@ -72,3 +72,13 @@ def test_a_stream_and_passes_draw_the_same_where_batches_divide_the_samples() ->
 
 def test_a_batch_is_as_long_as_its_samples() -> None:
     assert len(Batch(np.arange(3), number=7)) == 3
+
+
+@everywhere_the_same
+@given(samples=st.integers(1, 200), most=sizes)
+def test_micro_batches_are_full_but_for_the_last(samples: int, most: int) -> None:
+    cut = micro_sizes(samples, most)
+    assert sum(cut) == samples
+    assert all(size == most for size in cut[:-1])
+    assert 1 <= cut[-1] <= most
+    assert micro_sizes(samples, None) == [samples]

@@ -1,4 +1,5 @@
 from math import isclose
+from typing import get_args
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands.errors import UserError
-from manyhands.training.schedule import SCHEDULES, Constant, Cosine, OneCycle, Step, scaled_lr, warm_up
+from manyhands.training.schedule import SCHEDULES, Constant, Cosine, LrScaling, OneCycle, Step, lr_scale, warm_up
 
 PROGRESS = st.floats(0, 1)
 EXAMPLES = ["constant", "step:0.5", "step:0.3,0.6,0.9,gamma=0.2", "cosine", "one-cycle", "one-cycle:0.45"]
@@ -83,10 +84,8 @@ def test_no_warm_up_is_no_change(progress: float) -> None:
 
 
 def test_scaling_rules() -> None:
-    assert scaled_lr(0.1, 8, "none") == 0.1
-    assert scaled_lr(0.1, 8, "linear") == 0.8
-    with pytest.raises(UserError, match="unknown learning-rate scaling 'sqrt': choose from none, linear"):
-        scaled_lr(0.1, 8, "sqrt")
+    assert [lr_scale(rule, 16) for rule in get_args(LrScaling)] == [1, 16, 4]
+    assert {lr_scale(rule, 1) for rule in get_args(LrScaling)} == {1}
 
 
 @pytest.mark.parametrize(

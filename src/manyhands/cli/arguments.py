@@ -1,7 +1,9 @@
 """The flags that commands share, and the command line of a specification."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from manyhands.clusters.cluster import CLUSTERS, Cluster
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import STRATEGIES, Strategy
+from manyhands.training.optimizer import OPTIMIZERS, Optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class Origin:
     """a run.json: run its specification again, changed by the other flags"""
     resume: Path | None = None
     """a stopped run's folder: go on from its last checkpoint, as if it had never stopped"""
+    replay: Path | None = None
+    """the folder of an asynchronous run on processes: repeat it in simulation, each message in the same order"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +55,15 @@ def parse_specification(
 ) -> Training:
     """Read the flags of a training; those that are not given have the values of ``start``."""
     names = ("all-reduce", "simulated") if start is None else (start.strategy.name, start.cluster.name)
+    strategy = value_of(argv, "--strategy", names[0], STRATEGIES)
+    before = start.optimizer.name if start and start.optimizer else STRATEGIES[strategy].default_optimizer
+    optimizer = value_of(argv, "--optimizer", before, OPTIMIZERS)
+    if start and optimizer != before:
+        start = replace(start, lr=None)  # a learning rate means nothing to another optimiser
     variants: dict[type[Any], Variants] = {
-        Strategy: Variants(STRATEGIES, value_of(argv, "--strategy", names[0], STRATEGIES)),
+        Strategy: Variants(STRATEGIES, strategy),
         Cluster: Variants(CLUSTERS, value_of(argv, "--cluster", names[1], CLUSTERS)),
+        Optimizer: Variants(OPTIMIZERS, optimizer),
     }
     default = Training(specification=start, output=Output(), origin=Origin()) if start else None
     return parse(Training, argv, prog, description, default=default, variants=variants)
@@ -64,11 +75,13 @@ def value_of(argv: Sequence[str], flag: str, default: str, members: Mapping[str,
     Raises UserError if it is none of the ``members``.
     """
     value = default
-    for word, following in zip(argv, [*argv[1:], default], strict=True):
+    for word, following in pairwise([*argv, default]):
         if word == flag:
             value = following
         elif word.startswith(f"{flag}="):
             value = word.partition("=")[2]
     if members is not None and value not in members:
-        raise UserError(f"unknown {flag} '{value}': choose from {', '.join(members)}")
+        close = get_close_matches(value, members, n=1)
+        hint = f"; perhaps you meant {close[0]}" if close else ""
+        raise UserError(f"unknown {flag} '{value}': choose from {', '.join(members)}{hint}")
     return value

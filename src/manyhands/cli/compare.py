@@ -6,24 +6,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from manyhands.cli.arguments import Output
-from manyhands.cli.flags import FLAT, parse
+from manyhands.cli.arguments import Output, value_of
+from manyhands.cli.flags import FLAT, Variants, parse
 from manyhands.errors import RunError, UserError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import AllReduce
 from manyhands.tasks.partition import Dirichlet, Partition
-from manyhands.training.optimizer import SGD
-from manyhands.training.schedule import Constant, Schedule
+from manyhands.training.optimizer import OPTIMIZERS, Optimizer
+from manyhands.training.schedule import Constant, LrScaling, Schedule
 
 if TYPE_CHECKING:
     from manyhands.report.tables import Row
 
 DESCRIPTION = """Train with several strategies and report them side by side.
 
-Without options: LeNet-5 on the embedded mnist-mini with every strategy; all-reduce on two real processes, the others
-on eight simulated workers, fedavg on data skewed by Dirichlet(0.3), and single as the baseline of each clock.
+Without options: LeNet-5 on the embedded mnist-mini with eight strategies, one for each idea; all-reduce on two real
+processes, the others on eight simulated workers, fedavg on data skewed by Dirichlet(0.3), and single as the baseline of
+each clock.
 
-Several values make a grid: --workers 4 8 --alpha 0.1 1 --seeds 0 1 2."""
+Several values make a grid: --workers 4 8 --alpha 0.1 1 --seeds 0 1 2. What skew and a slow worker do to each strategy:
+--partition iid dirichlet:0.1 --stragglers none 0:4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,28 +35,35 @@ class Compare:
     task: str = "mnist-mini/lenet5"
     """what is learnt: DATASET/MODEL"""
     strategies: tuple[str, ...] = ()
-    """names, with options as in gossip:topology=complete; default: all of them"""
-    cluster: Literal["mixed", "simulated", "processes"] = "mixed"
-    """where they run; mixed: all-reduce on 2 real processes, the others simulated"""
+    """names, with options as in gossip:topology=complete, or all; default: eight that differ most"""
+    cluster: Literal["mixed", "simulated", "processes"] | None = None
+    """where they run; default: simulated with --stragglers, else mixed: all-reduce on 2 processes, others simulated"""
     workers: tuple[int, ...] = ()
     """how many; default: 8 simulated, 2 processes"""
     alpha: tuple[float, ...] = ()
     """skews: Dirichlet(α) partitions for all strategies, instead of --partition"""
-    partition: Partition | None = None
-    """for all strategies; default: iid, and dirichlet:0.3 for federated ones; one of"""
+    partition: tuple[Partition, ...] = ()
+    """skews; default: iid, and without --stragglers dirichlet:0.3 for federated strategies; any of"""
+    stragglers: tuple[str, ...] = ()
+    """slow workers: none, or RANK:FACTOR as in 0:4, four times as long; several of one run joined by +"""
+    one_at_a_time: bool = False
+    """no combinations of skews with stragglers: each skew with the first stragglers, and these with the first skew"""
     batch_size: tuple[int, ...] = (16,)
     """per worker"""
     seeds: tuple[int, ...] = (0,)
     """with several, results are means with 95 % intervals"""
     epochs: int = 5
     """passes over the training data, the same for all"""
-    lr: float = 0.05
-    """learning rate of one worker's batch"""
-    lr_scaling: Literal["none", "linear"] = "none"
-    """linear: the rate times the number of workers (Goyal et al. 2017)"""
+    accumulate: int = 1
+    """micro-batches of --batch-size in a worker's step, computed one after another"""
+    lr: float | None = None
+    """learning rate of one worker's micro-batch; default: sgd 0.05, adamw 0.001, lars 1, lamb 0.01"""
+    lr_scaling: LrScaling = "none"
+    """linear: the rate times the micro-batches in a step, of all workers together; sqrt: times the root of that"""
     schedule: Schedule = field(default_factory=Constant)
     """the learning rate over the training"""
-    optimizer: SGD = field(default_factory=SGD)
+    optimizer: Optimizer | None = None
+    """of each node's steps, for all strategies; default: each strategy's own, mostly sgd"""
     augment: bool = False
     """crop and flip the training images at random"""
     samples: int | None = None
@@ -65,19 +74,26 @@ class Compare:
     """cpu, cuda or mps"""
     evaluate_every: int = 1
     """epochs or rounds between two evaluations"""
+    target: float | None = None
+    """accuracy for which the time is reported, e.g. 0.95; default: the highest that half reached, in every condition"""
     output: Output = field(default_factory=Output, metadata=FLAT)
 
 
 def run(argv: Sequence[str]) -> int:
-    options = parse(Compare, argv, "manyhands compare", DESCRIPTION)
+    optimizers = Variants(OPTIMIZERS, value_of(argv, "--optimizer", "sgd", OPTIMIZERS))
+    options = parse(Compare, argv, "manyhands compare", DESCRIPTION, variants={Optimizer: optimizers})
     if options.alpha and options.partition:
         raise UserError("give --alpha or --partition, not both")
+    if options.stragglers and options.cluster in ("mixed", "processes"):
+        raise UserError("stragglers are simulated: give --stragglers with --cluster simulated, or without --cluster")
 
     from manyhands.cli.progress import watching
     from manyhands.report.page import write_report
+    from manyhands.report.times import check_target
     from manyhands.runs.folder import new_run_path
     from manyhands.study import run_study
 
+    check_target(options.target)
     specifications = _specifications(options)
     output = options.output
     out = output.out or new_run_path(Path("runs"), "compare")
@@ -86,17 +102,19 @@ def run(argv: Sequence[str]) -> int:
             study = run_study("compare", specifications, out, data_dir=output.data_dir, show=watcher.run)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"see what was done with: manyhands report {out}" if out.exists() else "") from None
-    _show(study.path, write_report([study.path], study.path / "report.html"), output)
+    report = write_report([study.path], study.path / "report.html", options.target)
+    _show(study.path, report, options.target, output)
     return 0
 
 
 def _specifications(options: Compare) -> list[Specification]:
-    from manyhands.study import Grid, default_strategies, resolve_strategies
+    from manyhands.study import Grid, default_strategies, resolve_stragglers, resolve_strategies
 
     base = Specification(
         task=options.task,
         strategy=AllReduce(),
         epochs=options.epochs,
+        accumulate=options.accumulate,
         lr=options.lr,
         lr_scaling=options.lr_scaling,
         schedule=options.schedule,
@@ -110,27 +128,35 @@ def _specifications(options: Compare) -> list[Specification]:
     return Grid(
         base=base,
         strategies=resolve_strategies(options.strategies) if options.strategies else default_strategies(),
-        cluster=options.cluster,
+        cluster=options.cluster or ("simulated" if options.stragglers else "mixed"),
         workers=options.workers,
-        partitions=tuple(map(Dirichlet, options.alpha)) or ((options.partition,) if options.partition else ()),
+        partitions=tuple(map(Dirichlet, options.alpha)) or options.partition,
+        stragglers=tuple(dict.fromkeys(map(resolve_stragglers, options.stragglers))),
+        one_at_a_time=options.one_at_a_time,
         batch_sizes=options.batch_size,
         seeds=options.seeds,
     ).specifications()
 
 
-def _show(folder: Path, report: Path, output: Output) -> None:
-    """Print the table and last the report's place; raises RunError if a run has failed."""
+def _show(folder: Path, report: Path, target: float | None, output: Output) -> None:
+    """Print the tables and last the report's place; raises RunError if a run has failed."""
     from rich.console import Console
 
     from manyhands.report.tables import summary_rows, terminal_table
+    from manyhands.report.times import terminal_times, times_tables
     from manyhands.runs.reading import RunView, find_runs
 
     runs = [RunView.read(path) for path in find_runs(folder)]
     rows = summary_rows(runs)
+    times = times_tables(rows, target)
     if output.json:
-        print(json.dumps({"folder": str(folder), "report": str(report), "rows": [_as_json(row) for row in rows]}))
+        content = {"rows": [_as_json(row) for row in rows], "time_to_accuracy": [table.to_json() for table in times]}
+        print(json.dumps({"folder": str(folder), "report": str(report), **content}))
     elif not output.quiet:
         Console().print(terminal_table(rows))
+        for table in times:
+            if table.crossed:
+                Console().print(terminal_times(table))
     if not output.json:
         print(report)
     if failed := [run for run in runs if not run.finished]:
@@ -147,5 +173,7 @@ def _as_json(row: "Row") -> dict[str, Any]:
         "name": series.name,
         "clock": series.clock,
         "workers": series.workers,
+        "partition": series.runs[0].partition_text,
+        "stragglers": series.runs[0].stragglers,
         "runs": [str(run.folder) for run in series.runs],
     } | {name: None if value is None else asdict(value) for name, value in quantities.items()}

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
@@ -38,7 +39,10 @@ POSITIONAL = {"positional": True}
 
 @dataclass(frozen=True)
 class Variants:
-    """The kinds of one axis by name, of which ``chosen`` has its options among the flags."""
+    """The kinds of one axis by name, of which ``chosen`` has its options among the flags.
+
+    A field that may be None too stays None where no flag of the axis is given.
+    """
 
     members: Mapping[str, type[Any]]
     chosen: str
@@ -60,7 +64,7 @@ def parse(
     """
     if os.environ.get("NO_COLOR"):
         tyro._experimental_options["ansi_codes"] = False
-    rules = _Rules(variants or {})
+    rules = _Rules(variants or {}, argv)
     registry = ConstructorRegistry()
     registry.struct_rule(rules.struct)
     box = io.StringIO()
@@ -110,7 +114,8 @@ def field_docs(kind: type) -> dict[str, str]:
 def field_help(owner: type, name: str, kind: Any) -> str:
     """What is written below a field, and the members of its family if it has one."""
     text = field_docs(owner).get(name, "")
-    families = [part.family for part in _alternatives(kind) if _is_value(part)]
+    each = get_args(kind)[0] if get_origin(kind) is tuple else kind
+    families = [part.family for part in _alternatives(each) if _is_value(part)]
     return ": ".join([text, *(family.usage() for family in families)])
 
 
@@ -135,8 +140,11 @@ def takes(kind: Any, name: str) -> str:
 class _Rules:
     """How tyro shows and builds our dataclasses; ``flags`` are the names seen so far."""
 
-    def __init__(self, variants: Mapping[type[Any], Variants]) -> None:
+    def __init__(self, variants: Mapping[type[Any], Variants], argv: Sequence[str]) -> None:
         self.variants = variants
+        self._given = {re.split("[.=]", word)[0].replace("_", "-") for word in argv if word.startswith("--")}
+        self._left_out: dict[type, list[str]] = defaultdict(list)
+        """fields without a value, for which no flag is given"""
         self.flags: dict[str, None] = {"--help": None}
         self._prefixes: dict[type, str] = {}
 
@@ -152,27 +160,35 @@ class _Rules:
     def _field(self, owner: type, part: Field[Any], hint: Any, whole: Any) -> list[StructFieldSpec]:
         """One field as tyro wants it; two for an axis with variants."""
         kind, default = hint, _default(part, whole)
+        if (axis := _alternatives(hint)[0]) in self.variants:
+            return self._axis(owner, part, self.variants[axis], default)
         if not is_dataclass(kind) or _is_value(kind):
             positional = default is tyro.MISSING_NONPROP or "positional" in part.metadata
-            return [self._flag(owner, part.name, part.name.rstrip("_"), kind, default, positional)]
-        specs = []
-        if variants := self.variants.get(hint):
-            names = Literal.__getitem__(tuple(variants.members))
-            specs.append(self._flag(owner, f"{part.name}_name", part.name, names, variants.chosen))
-            kind = variants.members[variants.chosen]
-            default = default if type(default) is kind else kind()
-        name = "" if "flat" in part.metadata else part.name
+            return [self._flag(owner, part.name, part.name.rstrip("_"), kind, default, positional=positional)]
+        return [self._group(part.name, "" if "flat" in part.metadata else part.name, kind, default)]
+
+    def _axis(self, owner: type, part: Field[Any], variants: Variants, default: Any) -> list[StructFieldSpec]:
+        """The name of one of several kinds, then the options of that kind."""
+        names = Literal.__getitem__(tuple(variants.members))
+        shown = default is not None  # else the help text says what stands in for it
+        chosen = self._flag(owner, f"{part.name}_name", part.name, names, variants.chosen, shown=shown)
+        if default is None and f"--{part.name.replace('_', '-')}" not in self._given:
+            self._left_out[owner].append(part.name)
+        kind = variants.members[variants.chosen]
+        return [chosen, self._group(part.name, part.name, kind, default if type(default) is kind else kind())]
+
+    def _group(self, key: str, name: str, kind: Any, default: Any) -> StructFieldSpec:
         self._prefixes[kind] = f"{name}." if name else ""
-        return [*specs, _spec(part.name, kind, default, first_line(kind), tyro.conf.arg(name=name))]
+        return _spec(key, kind, default, first_line(kind), tyro.conf.arg(name=name))
 
     def _flag(
-        self, owner: type, key: str, name: str, kind: Any, default: Any, positional: bool = False
+        self, owner: type, key: str, name: str, kind: Any, default: Any, *, positional: bool = False, shown: bool = True
     ) -> StructFieldSpec:
         no = "no-" if default is True else ""  # what is on by default has a flag that puts it off
         flag = f"--{self._prefixes.get(owner, '')}{no}{name.replace('_', '-')}"
         if not positional:
             self.flags[flag] = None  # tyro may ask twice
-        hidden = kind is bool or default in (None, (), "", tyro.MISSING_NONPROP)
+        hidden = not shown or kind is bool or default in (None, (), "", tyro.MISSING_NONPROP)
         about = tyro.conf.arg(name=name, help_behavior_hint="" if hidden else lambda label: f"(default: {label})")
         helptext = partial(field_help, owner, key.removesuffix("_name"), kind)
         if kind is bool:
@@ -193,7 +209,7 @@ class _Rules:
         return _spec(key, object, default, helptext, spec, about, *marks)
 
     def _build(self, kind: type[T], **values: Any) -> T:
-        names = {part.name for part in fields(kind)}  # type: ignore[arg-type]
+        names = {part.name for part in fields(kind)} - set(self._left_out[kind])  # type: ignore[arg-type]
         try:
             return kind(**{key: value for key, value in values.items() if key in names})
         except UserError as error:

@@ -22,6 +22,8 @@ class Report:
     """the page; default: report.html in the one folder given, or here if there are several"""
     figures: bool = False
     """write each figure as SVG and PNG too, into a folder figures beside the page"""
+    target: float | None = None
+    """accuracy for which the time is reported, e.g. 0.95; default: the highest that half reached, in every condition"""
     json: bool = False
     """print one JSON object instead of text"""
 
@@ -31,10 +33,13 @@ def run(argv: Sequence[str]) -> int:
 
     from manyhands.report.figures import write_figures
     from manyhands.report.page import write_report
+    from manyhands.report.times import check_target
 
     page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
-    page = write_report(options.runs, page)
-    figures = write_figures(options.runs, page.parent / "figures") if options.figures else []
+    check_target(options.target)
+    page = write_report(options.runs, page, options.target)
+    folder = page.parent / "figures"
+    figures = write_figures(options.runs, folder, target=options.target) if options.figures else []
     if options.json:
         print(json.dumps({"report": str(page), "figures": list(map(str, figures))}))
         return 0

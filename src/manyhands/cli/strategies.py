@@ -10,6 +10,9 @@ from manyhands.strategies import STRATEGIES, Strategy
 
 DESCRIPTION = """List the strategies: what the workers do, the paper, and the options with their defaults."""
 
+COMMON = {option.name for option in fields(Strategy)}
+"""options of all strategies"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Strategies:
@@ -33,7 +36,7 @@ def _facts(strategy: type[Strategy]) -> dict[str, Any]:
         "about": first_line(strategy),
         "paper": strategy.paper,
         "url": strategy.url,
-        "servers": strategy.servers,
+        "servers": strategy().servers,
         "unit": strategy.unit,
         "options": [
             {
@@ -42,7 +45,7 @@ def _facts(strategy: type[Strategy]) -> dict[str, Any]:
                 "default": str(option.default),
                 "about": field_help(strategy, option.name, kinds[option.name]),
             }
-            for option in fields(strategy)
+            for option in sorted(fields(strategy), key=lambda option: option.name in COMMON)  # its own first
         ],
     }
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from manyhands.cli.arguments import Output, parse_specification, value_of
@@ -12,7 +13,7 @@ from manyhands.runs.specification import Specification, read_specification
 PROG = "manyhands train"
 DESCRIPTION = """Train one model with one strategy, on simulated workers or on real processes, into a new folder.
 
-The options of a strategy and of a cluster are shown for the ones chosen: try --strategy gossip --help."""
+The options of a strategy, a cluster and an optimizer are shown for the ones chosen: try --strategy gossip --help."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,7 +23,14 @@ def run(argv: Sequence[str]) -> int:
     if resume := training.origin.resume:
         if training.specification != Specification() or training.output.out or saved:
             raise UserError("--resume goes on with a run as it was: leave out the flags of a new one")
-        return _train(read_specification(RunFolder(resume)), training.output, resume)
+        return _train(read_specification(RunFolder(resume)), training.output, resume=resume)
+    if replay := training.origin.replay:
+        specification = read_specification(RunFolder(replay))
+        if (task := value_of(argv, "--task", specification.task)) != specification.task:
+            raise UserError(f"{replay} is a run of {specification.task}, whose messages do not fit {task}")
+        if replace(training.specification, task=Specification().task) != Specification() or saved:
+            raise UserError("--replay repeats a run as it was: leave out the flags of a new one")
+        return _train(specification, training.output, replay=replay)
     return _train(training.specification, training.output)
 
 
@@ -30,7 +38,9 @@ def _folder_of(path: Path) -> Path:
     return path.parent if path.name == "run.json" else path
 
 
-def _train(specification: Specification, output: Output, resume: Path | None = None) -> int:
+def _train(
+    specification: Specification, output: Output, *, resume: Path | None = None, replay: Path | None = None
+) -> int:
     from manyhands import lab
     from manyhands.cli.progress import watching
 
@@ -39,6 +49,8 @@ def _train(specification: Specification, output: Output, resume: Path | None = N
         try:
             if resume:
                 folder = lab.resume(resume, data_dir=output.data_dir, observer=observer)
+            elif replay:
+                folder = lab.replay(replay, out=output.out, data_dir=output.data_dir, observer=observer)
             else:
                 folder = lab.train(specification, out=output.out, data_dir=output.data_dir, observer=observer)
         except KeyboardInterrupt as stop:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from manyhands.clusters.quantities import bytes_per_second, nanoseconds
 from manyhands.errors import UserError
@@ -34,6 +34,8 @@ class Simulated(Cluster):
     """standard deviation of the logarithm of a computation's duration"""
     threads: int | None = None
     """computations carried out at once; default: one a core. Changes how long it takes, never the result"""
+    collectives: Literal["rounds", "messages"] = "rounds"
+    """how collective operations are simulated: as a whole, in rounds, or message by message"""
 
     name = "simulated"
     default_workers = 8

@@ -1,24 +1,27 @@
 """A specification made ready to run: its data, nodes and model, the same in every process."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from manyhands import seeds
 from manyhands.clusters.node import Layout, Node
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
+from manyhands.tasks.partition import Iid
 from manyhands.tasks.task import Task
 from manyhands.training.learner import Learner
 from manyhands.training.optimizer import decay_mask
 from manyhands.training.plan import Plan
 from manyhands.training.precision import Precision, choose
 from manyhands.training.sampler import Sampler
-from manyhands.training.schedule import scaled_lr
+from manyhands.training.schedule import lr_scale
 
 
 @dataclass(eq=False)
@@ -41,7 +44,7 @@ class Experiment:
     @property
     def conductors(self) -> range:
         """The nodes whose loops drive the training, and whose mean weights are its result."""
-        return self.servers or self.workers
+        return self.specification.strategy.conductors(self.workers, self.servers)
 
     @cached_property
     def parts(self) -> list[np.ndarray]:
@@ -49,8 +52,17 @@ class Experiment:
         spec, samples = self.specification, len(self.task.train)
         if spec.size > samples:
             raise UserError(f"--workers {spec.size} is more than the {samples} training samples of {self.task.name}")
+        if spec.strategy.pools_data:
+            return self._pooled(samples)
         rng = seeds.stream(spec.seed, "partition")
         return spec.partition.split(self.task.train.targets.cpu().numpy(), spec.size, rng)
+
+    def _pooled(self, samples: int) -> list[np.ndarray]:
+        """The first worker holds everything."""
+        spec = self.specification
+        if not isinstance(spec.partition, Iid):
+            raise UserError(f"the root of {spec.strategy.name} holds all the data: leave out --partition")
+        return [np.arange(samples), *[np.arange(0)] * (spec.size - 1)]
 
     @cached_property
     def placed_task(self) -> Task:
@@ -60,14 +72,27 @@ class Experiment:
     @cached_property
     def plan(self) -> Plan:
         spec = self.specification
+        scale = lr_scale(spec.lr_scaling, spec.size * spec.accumulate)
         return Plan(
             total=spec.total,
-            steps_per_epoch=ceil(len(self.task.train) / (spec.size * spec.batch_size)),
-            lr=scaled_lr(spec.lr, spec.size, spec.lr_scaling),
+            steps_per_epoch=ceil(len(self.task.train) / (spec.size * spec.samples_per_step)),
+            lr=spec.chosen_lr * scale,
             schedule=spec.schedule,
             warm_up=min(1.0, spec.warm_up / spec.total),
-            warm_up_start=1 / spec.size if spec.lr_scaling == "linear" else 0.0,
+            warm_up_start=0.0 if spec.lr_scaling == "none" else 1 / scale,
         )
+
+    def check(self) -> None:
+        """Raise UserError if strategy, optimiser and model do not go together."""
+        with torch.device("meta"):  # shapes alone
+            module = self.task.model()
+        strategy, optimizer = self.specification.strategy, self.specification.chosen_optimizer
+        strategy.fit(sum(p.numel() for p in module.parameters() if p.requires_grad))
+        if strategy.sharded and not optimizer.elementwise:
+            needs = "norms of whole layers" if optimizer.layerwise else "the norm of the whole gradient to clip it"
+            raise UserError(
+                f"{optimizer.name} needs {needs}, of which each server has a part: use --strategy.servers 1"
+            )
 
     def make_learner(self) -> Learner:
         return Learner(
@@ -76,13 +101,14 @@ class Experiment:
             precision=self.precision,
             device=self.device,
             seed=self.specification.seed,
+            micro_batch=self.specification.batch_size,
         )
 
     def make_nodes(self, learner: Learner) -> Callable[[int], Node]:
         """A function that makes the node of a rank. ``learner`` gives the weights that all nodes start with."""
         spec = self.specification
-        mask = decay_mask(learner.module).to(self.device) if spec.optimizer.needs_decay_mask else None
-        layout = Layout(learner.parameters, learner.buffers)
+        mask = decay_mask(learner.module).to(self.device) if spec.chosen_optimizer.needs_decay_mask else None
+        layout = Layout(learner.parameters, learner.buffers, learner.shapes)
         samples = [len(part) for part in self.parts]
 
         def make(rank: int) -> Node:
@@ -95,14 +121,54 @@ class Experiment:
                 layout=layout,
                 plan=self.plan,
                 seed=spec.seed,
-                optimizer=spec.optimizer,
+                optimizer=spec.chosen_optimizer,
                 decay_mask=mask,
                 samples_per_worker=samples,
-                sampler=Sampler(self.parts[rank], spec.batch_size, spec.seed, rank) if works else None,
+                sampler=self._sampler(rank),
                 initial_weights=learner.initial_weights,
+                conductors=self.conductors,
+                compression=spec.strategy.compression,
+                shard=self.shard(rank, layout),
             )
 
         return make
+
+    def _sampler(self, rank: int) -> Sampler | None:
+        """Of a node that holds samples. Who holds those of all draws the batches of all at once."""
+        spec = self.specification
+        if rank >= spec.size or not len(self.parts[rank]):
+            return None
+        size = spec.samples_per_step * (spec.size if spec.strategy.pools_data else 1)
+        return Sampler(self.parts[rank], size, spec.seed, rank)
+
+    def shard(self, rank: int, layout: Layout) -> slice:
+        """The parameters that a node answers for: all of them, unless servers share them."""
+        if rank not in self.servers or not self.specification.strategy.sharded:
+            return slice(None)
+        return layout.shard(rank - self.servers[0], len(self.servers))
+
+    def contribution(self, node: Node) -> Tensor:
+        """What a conductor adds to the run's weights: its share of the mean, or the parameters that it answers for.
+
+        Batch statistics that servers share no part of are the first server's.
+        """
+        if not self.specification.strategy.sharded:
+            return node.weights / len(self.conductors)
+        part = torch.zeros_like(node.weights)
+        part[: node.layout.parameters][node.shard] = node.parameters
+        if node.rank == self.conductors[0]:
+            part[node.layout.parameters :] = node.buffers
+        return part
+
+    def assemble(self, nodes: Sequence[Node]) -> tuple[Tensor, float]:
+        """The run's weights, made of all conductors', and the root mean square distance of these to them."""
+        parts = [self.contribution(node) for node in nodes]
+        weights = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+        return weights, math.sqrt(sum(self.squared_distance(node, weights) for node in nodes) / len(nodes))
+
+    def squared_distance(self, node: Node, weights: Tensor) -> float:
+        """How far a conductor is from the run's weights; parts of one whole agree."""
+        return 0.0 if self.specification.strategy.sharded else float((node.weights - weights).square().sum())
 
 
 def choose_precision(experiment: Experiment) -> Precision:

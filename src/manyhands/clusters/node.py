@@ -4,7 +4,7 @@ A strategy awaits *effects* on its `Node`; each effect is a small value that the
 out under its own clock, and answers. What can be built from other effects is built here, once for all clusters.
 """
 
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -13,11 +13,16 @@ import torch
 from torch import Tensor
 
 from manyhands import seeds
+from manyhands.clusters import collectives
+from manyhands.clusters.collectives import Collective, Native
+from manyhands.compression import Coder, Compression, Uncompressed
 from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
-from manyhands.training.optimizer import SGD
+from manyhands.training.optimizer import Optimizer
 from manyhands.training.plan import Plan
 from manyhands.training.sampler import Batch, Sampler
+
+NATIVE = Native()
 
 T = TypeVar("T")
 Tensors = tuple[Tensor, ...]
@@ -59,12 +64,20 @@ class Send(Effect[None]):
 
     to: int
     tensors: Tensors
+    tag: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Message:
+    """What arrived. It unpacks like the tuple of its tensors: ``(weights,) = message``."""
+
     source: int
     tensors: Tensors
+    tag: int = 0
+    """a number on the envelope, such as a version; not counted in the bytes"""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +88,32 @@ class Receive(Effect[Message | None]):
 
 
 @dataclass(frozen=True, eq=False)
+class Poll(Effect[Message | None]):
+    """The next message from anybody if one has arrived already, else None at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Claim(Effect[int | None]):
+    """One of ``limit`` numbers from 0 that all workers share out among them; None when all are taken."""
+
+    pool: int
+    """each pool has numbers of its own"""
+    limit: int
+
+
+@dataclass(frozen=True, eq=False)
 class AllReduce(Effect[Tensor]):
-    """The mean over all workers of a tensor that each of them holds, summed in the order of ranks."""
+    """The mean over all workers of a tensor that each of them holds."""
 
     tensor: Tensor
+    collective: Collective
+
+
+@dataclass(frozen=True, eq=False)
+class Load(Effect[Tensors]):
+    """The samples of a batch themselves, prepared for the model: inputs [b, …] and targets int64 [b]."""
+
+    batch: Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +127,14 @@ class Layout:
 
     parameters: int
     buffers: int
+    shapes: tuple[tuple[int, ...], ...] = ()
+    """of the trainable tensors, in the order in which they stand in the vector"""
+
+    def shard(self, place: int, shards: int) -> slice:
+        """Which of the T parameters are in one of ``shards`` parts of nearly the same size, as in tensor_split."""
+        size, longer = divmod(self.parameters, shards)
+        start = place * size + min(place, longer)
+        return slice(start, start + size + (place < longer))
 
 
 @dataclass(eq=False)
@@ -108,11 +151,18 @@ class Node:
     layout: Layout
     plan: Plan
     seed: int
-    optimizer: SGD
+    optimizer: Optimizer
     decay_mask: Tensor | None
     samples_per_worker: Sequence[int]
     sampler: Sampler | None
     initial_weights: Tensor
+    conductors: range = range(0)
+    """the nodes whose loops drive the training"""
+    compression: Compression = field(default_factory=Uncompressed)
+    shard: slice = field(default_factory=lambda: slice(None))
+    """which of the parameters a server answers for, where several share them; all elsewhere"""
+    collapses: bool = False
+    """whether the cluster carries out a collective operation as a whole instead of message by message"""
     _weights: Tensor | None = None
     optimizer_state: dict[str, Tensor] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
@@ -147,8 +197,13 @@ class Node:
 
     @property
     def parameters(self) -> Tensor:
-        """float32 [T]: the trainable part of the weights, a view."""
-        return self.weights[: self.layout.parameters]
+        """float32 [T]: the trainable part of the weights, a view; of a server among several, its shard alone."""
+        return self.weights[: self.layout.parameters][self.shard]
+
+    def shards(self, vector: Tensor) -> list[Tensor]:
+        """A vector over the parameters [T], cut into the parts that the servers answer for: views."""
+        count = len(self.servers)
+        return [vector[self.layout.shard(place, count)] for place in range(count)]
 
     @property
     def buffers(self) -> Tensor:
@@ -208,10 +263,21 @@ class Node:
         async for step in self.steps():
             yield self.next_batch(step)
 
-    async def incoming(self, source: int) -> AsyncIterator[Tensors]:
+    async def incoming(self, source: int) -> AsyncIterator[Message]:
         """The messages of a conductor, until it has finished."""
         while (message := await Receive(source)) is not None:
-            yield message.tensors
+            yield message
+
+    async def claim(self) -> int | None:
+        """The number of a step, of those that all workers share in this epoch; None when all are taken.
+
+        So the fast do more than the slow, as each does what it can.
+        """
+        limit = self.steps_per_epoch * len(self.workers)
+        number = await Claim(self.completed, limit)
+        if number is not None:
+            self.advance(number / limit)
+        return number
 
     # ---- data
 
@@ -231,28 +297,56 @@ class Node:
             batches += [Batch(indices, number + i) for i, indices in enumerate(self.sampler.one_pass())]
         return batches
 
+    def batch_of(self, inputs: Tensor, targets: Tensor, number: int) -> Batch:
+        """A batch of samples that were sent: inputs [b, …], targets int64 [b]; ``number`` is its sender's count."""
+        return Batch(np.empty(0, dtype=np.int64), number, tensors=(inputs, targets))
+
     def choose(self, candidates: Sequence[int], size: int, *purpose: int | str) -> list[int]:
         """``size`` of the candidates, uniformly without replacement, in ascending order; the same at every node."""
         chosen = seeds.stream(self.seed, *purpose).choice(len(candidates), size, replace=False)
         return [candidates[i] for i in sorted(chosen.tolist())]
+
+    # ---- what outlives an epoch or round, beside the weights
+
+    def kept(self, name: str, initial: Tensor | None = None) -> Tensor:
+        """A tensor of the node's state, which checkpoints keep; at first a copy of ``initial``, or of the weights that
+        all nodes began with."""
+        if name not in self.state:
+            self.state[name] = (self.initial_weights if initial is None else initial).clone()
+        return self.state[name]
+
+    def number(self, value: float) -> Tensor:
+        """A single number as a tensor, float64 [1], to be sent or kept."""
+        return torch.tensor([value], dtype=torch.float64)
 
     # ---- computing
 
     async def gradient(self, batch: Batch) -> Tensor:
         return await Gradient(batch)
 
-    async def mean_gradient(self, batch: Batch) -> Tensor:
-        return await MeanGradient(batch)
+    async def mean_gradient(self, batch: Batch, collective: Collective = NATIVE) -> Tensor:
+        """The mean over all workers of their gradients on their batches.
+
+        The cluster's own collective overlaps it with computing; others, and compression, begin when that is done.
+        """
+        if isinstance(collective, Native) and isinstance(self.compression, Uncompressed):
+            return await MeanGradient(batch)
+        return await self.mean(await self.gradient(batch), collective)
+
+    async def load(self, batch: Batch) -> Tensors:
+        return await Load(batch)
 
     async def train(self, batches: Sequence[Batch]) -> None:
         await Train(batches)
 
-    def step(self, gradient: Tensor) -> None:
-        """One step of the node's own optimiser; gradient float32 [T]."""
+    def step(self, gradient: Tensor, scale: float = 1.0) -> None:
+        """One step of the node's own optimiser, with ``scale`` times the learning rate of now; gradient float32 [T]."""
+        parameters = self.parameters
         if not self.optimizer_state:
-            self.optimizer_state = self.optimizer.init(self.parameters)
-        self.optimizer.step(self.parameters, gradient, self.optimizer_state, self.lr, self.decay_mask)
-        self.vector_bytes += (3 + 2 * len(self.optimizer_state)) * gradient.nbytes
+            self.optimizer_state = self.optimizer.init(parameters)
+        mask = self.decay_mask[self.shard] if self.decay_mask is not None else None
+        self.optimizer.step(parameters, gradient, self.optimizer_state, self.lr * scale, mask, self.layout.shapes)
+        self.vector_bytes += 3 * gradient.nbytes + 2 * sum(state.nbytes for state in self.optimizer_state.values())
 
     def average(self, tensors: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
         """Σ wᵢ·tensorᵢ / Σ wᵢ, summed in the order given; equal weights by default."""
@@ -275,19 +369,27 @@ class Node:
         self.loss_sum += loss * samples
         self.loss_samples += samples
 
+    def note_staleness(self, versions: int) -> None:
+        """Count an update by how many versions old the weights were at which it was computed."""
+        histogram = self.ledger.staleness
+        histogram[versions] = histogram.get(versions, 0) + 1
+
     # ---- talking
 
-    async def send(self, to: int, *tensors: Tensor) -> None:
-        await Send(to, tensors)
+    async def send(self, to: int, *tensors: Tensor, tag: int = 0) -> None:
+        await Send(to, tensors, tag)
 
-    async def receive(self, source: int) -> Tensors:
-        """The next message from ``source``: as many tensors as it sent."""
-        return (await self._receive(source)).tensors
+    async def receive(self, source: int) -> Message:
+        """The next message from ``source``."""
+        return await self._receive(source)
 
-    async def receive_any(self) -> tuple[int, Tensors]:
-        """The next message from anybody, with its sender's rank."""
-        message = await self._receive(None)
-        return message.source, message.tensors
+    async def receive_any(self) -> Message:
+        """The next message from anybody."""
+        return await self._receive(None)
+
+    async def poll(self) -> Message | None:
+        """The next message from anybody if one is there already."""
+        return await Poll()
 
     async def _receive(self, source: int | None) -> Message:
         message = await Receive(source)
@@ -295,25 +397,82 @@ class Node:
             raise RunError(f"node {self.rank} waits for a message that will not come: the conductors have finished")
         return message
 
-    async def broadcast(self, to: Iterable[int], *tensors: Tensor) -> None:
+    async def broadcast(self, to: Iterable[int], *tensors: Tensor, tag: int = 0) -> None:
         """The same message to several nodes."""
         for rank in to:
-            await self.send(rank, *tensors)
+            await self.send(rank, *tensors, tag=tag)
 
-    async def gather(self, sources: Iterable[int]) -> list[Tensors]:
+    async def gather(self, sources: Iterable[int]) -> list[Message]:
         """One message from each of the nodes, in the order given."""
         return [await self.receive(source) for source in sources]
 
-    async def all_reduce(self, tensor: Tensor) -> Tensor:
-        return await AllReduce(tensor)
+    async def all_reduce(self, tensor: Tensor, collective: Collective = NATIVE) -> Tensor:
+        """The mean over all workers of a vector that each of them holds."""
+        if self.collapses or isinstance(collective, Native):
+            return await AllReduce(tensor, collective)
+        return await collective.mean(self, tensor)
 
-    async def mix(self, mixing: Mapping[int, float]) -> Tensor:
-        """Exchange weights with neighbours; returns Σⱼ wⱼ·weightsⱼ, with ``mixing[rank]`` for the node itself."""
+    async def all_gather(self, tensor: Tensor) -> list[Tensor]:
+        """The tensors of all workers, which are of one shape, in the order of ranks."""
+        return await collectives.all_gather(self, tensor)
+
+    async def mix(self, mixing: Mapping[int, float], to: Iterable[int] | None = None) -> Tensor:
+        """Exchange weights with neighbours; returns Σⱼ wⱼ·weightsⱼ, with ``mixing[rank]`` for the node itself.
+
+        ``to``: those who are sent the weights; by default those whose weights are mixed.
+        """
         others = [rank for rank in mixing if rank != self.rank]
-        await self.broadcast(others, self.weights)
-        received = {rank: (await self.receive(rank))[0] for rank in others}
+        await self.broadcast(others if to is None else to, self.weights)
+        received = {rank: (await self.receive(rank)).tensors[0] for rank in others}
         received[self.rank] = self.weights
         return self.average([received[rank] for rank in mixing], list(mixing.values()))
+
+    # ---- compression: what is sent of an update, and what is kept back for the next one
+
+    def compress(self, vector: Tensor, stream: str = "update") -> Tensor:
+        """What to send in place of an update; what it leaves out is added to the next one of the same stream."""
+        if isinstance(self.compression, Uncompressed):
+            return vector
+        self.vector_bytes += 4 * vector.nbytes
+        return self._coder(stream, vector.numel()).encode(vector)
+
+    def decompress(self, payload: Tensor, size: int) -> Tensor:
+        """The update of ``size`` numbers, float32, that was sent as this payload."""
+        if isinstance(self.compression, Uncompressed):
+            return payload
+        vector = self._coder("received", size).decode(payload)
+        self.vector_bytes += 2 * vector.nbytes
+        return vector
+
+    def encode(self, vector: Tensor) -> Tensor:
+        """What to send in place of a vector that is no update, such as whole weights: nothing is made up for later."""
+        if isinstance(self.compression, Uncompressed):
+            return vector
+        self.vector_bytes += 2 * vector.nbytes
+        return self._coder("vector", vector.numel()).encode(vector, feedback=False)
+
+    def decode(self, payload: Tensor, size: int) -> Tensor:
+        """The vector of ``size`` numbers, float32, that was sent as this payload."""
+        return self.decompress(payload, size)
+
+    async def mean(self, vector: Tensor, collective: Collective = NATIVE, stream: str = "update") -> Tensor:
+        """The mean over all workers of their updates, each compressed on its way."""
+        if isinstance(self.compression, Uncompressed):
+            return await self.all_reduce(vector, collective)
+
+        async def all_reduce(part: Tensor) -> Tensor:
+            return await self.all_reduce(part, collective)
+
+        self.vector_bytes += 6 * vector.nbytes
+        return await self._coder(stream, vector.numel()).mean(vector, all_reduce, self.all_gather)
+
+    def _coder(self, stream: str, size: int) -> Coder:
+        layout = self.layout
+        shapes: tuple[tuple[int, ...], ...] = {
+            layout.parameters: layout.shapes,
+            layout.parameters + layout.buffers: (*layout.shapes, (layout.buffers,)),
+        }.get(size, ((size,),))
+        return Coder(self.compression, shapes, self.state, stream=stream, seed=self.seed, rank=self.rank)
 
     # ---- what a checkpoint keeps
 

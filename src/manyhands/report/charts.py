@@ -3,36 +3,54 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from manyhands.report.conditions import by_condition
 from manyhands.report.curves import curve_figures
 from manyhands.report.figure import Figure
-from manyhands.report.pictures import class_figure, confusion_figure, partition_figures
-from manyhands.report.scaling import speedup_figures, time_figures
+from manyhands.report.pictures import class_figure, confusion_figure, partition_figures, staleness_figure
+from manyhands.report.scaling import speedup_figures, target_figures, time_figures
 from manyhands.report.tables import Row
+from manyhands.report.times import Times
 from manyhands.runs.reading import RunView
 
 
+def times_figures(tables: Sequence[Times]) -> list[Figure]:
+    """Pictures of the times to an accuracy, where strategies were put under several conditions."""
+    figures = [figure for table in tables for figure in target_figures(table)]
+    return figures if len(figures) < 2 else [_keyed(figure, f"table-{n}") for n, figure in enumerate(figures)]
+
+
 def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
-    """What the runs show together, by heading, for each task: learning, time, who holds which samples."""
+    """What the runs show together, by heading, for each task: learning, time, who holds which samples.
+
+    Where strategies were put under several conditions, learning and time have a section for each condition, since
+    all in one chart would be a tangle.
+    """
     tasks = list(dict.fromkeys(row.series.task for row in rows))
     sections = {}
     for number, task in enumerate(tasks):
         of_task = [row for row in rows if row.series.task == task]
-        series = [row.series for row in of_task]
-        groups = {
-            "Learning": curve_figures(series),
-            "Time": [*time_figures(series), *speedup_figures(of_task)],
-            "Who holds which samples": partition_figures(series),
-        }
-        for heading, figures in groups.items():
-            if len(tasks) == 1:
-                sections[heading] = figures
-            else:
-                sections[f"{heading}: {task}"] = [
-                    replace(figure, key=f"task-{number}-{figure.key}") for figure in figures
-                ]
+        groups: dict[tuple[str, str], list[Figure]] = {}
+        for place, (condition, alone) in enumerate(by_condition(of_task).items()):
+            series = [row.series for row in alone]
+            learning, time = curve_figures(series), [*time_figures(series), *speedup_figures(alone)]
+            prefix = f"condition-{place}" if condition else ""
+            groups["Learning", condition] = [_keyed(figure, prefix) for figure in learning]
+            groups["Time", condition] = [_keyed(figure, prefix) for figure in time]
+        groups["Who holds which samples", ""] = partition_figures([row.series for row in of_task])
+        for (heading, condition), figures in groups.items():
+            where = ", ".join(filter(None, [task if len(tasks) > 1 else "", condition]))
+            prefix = f"task-{number}" if len(tasks) > 1 else ""
+            sections[f"{heading}: {where}" if where else heading] = [_keyed(figure, prefix) for figure in figures]
     return sections
 
 
 def run_figures(run: RunView, key: str) -> list[Figure]:
-    """One run's confusion matrix and the accuracy of each class; ``key`` begins the figures' keys."""
-    return [*confusion_figure(run, key), *class_figure(run, key)]
+    """One run's confusion matrix, the accuracy of each class, and how stale its updates were, as far as it has them.
+
+    ``key`` begins the figures' keys.
+    """
+    return [*confusion_figure(run, key), *class_figure(run, key), *staleness_figure(run, key)]
+
+
+def _keyed(figure: Figure, prefix: str) -> Figure:
+    return replace(figure, key=f"{prefix}-{figure.key}") if prefix else figure

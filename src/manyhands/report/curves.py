@@ -16,10 +16,11 @@ from manyhands.report.figure import Figure, to_spec
 from manyhands.report.numbers import Number
 from manyhands.report.series import INK, Series, colours
 from manyhands.report.statistics import Estimate, estimate
-from manyhands.runs.reading import Json
+from manyhands.runs.files import Json
 
 HEIGHT = 240  # of the plot, in pixels
 MOST_LABELS = 14  # as many lines of text as HEIGHT holds
+ROUNDING = 1e-4  # a distance of weights that can be due to the order of sums
 MOST_POINTS = 500  # in one chart, to keep the page small
 DASHES = ([1, 0], [6, 4], [2, 3], [8, 3, 2, 3], [14, 4])  # one for each series of the same strategy
 
@@ -45,6 +46,13 @@ ACCURACY = Quantity(
 )
 LOSS = Quantity(field="test_loss", title="Test loss", write=numbers.plain, tooltip=".4~g", log=True)
 EPOCH = Quantity(field="epoch", title="epoch", write=numbers.general, tooltip=".4~g")
+CONSENSUS = Quantity(
+    field="consensus",
+    title="Consensus distance",
+    write=numbers.plain,
+    tooltip=".3~g",
+    label="format(datum.value, '~g')",
+)
 SECONDS = Quantity(field="seconds", title="seconds", write=numbers.duration, tooltip=".4~g")
 BYTES = Quantity(
     field="bytes",
@@ -69,7 +77,10 @@ class Point:
 
 
 def curve_figures(series: Sequence[Series]) -> list[Figure]:
-    """Accuracy and loss by epoch, by time (a chart for each clock) and by bytes; of what was evaluated."""
+    """Accuracy and loss by epoch, by time (a chart for each clock) and by bytes, as far as they were evaluated.
+
+    Last, where workers had weights of their own, how far these were apart.
+    """
     curves = {one.label: curve(one) for one in series}
     most = max(20, MOST_POINTS // max(1, len(series)))
     curves = {label: _thin(points, most) for label, points in curves.items() if points}
@@ -82,19 +93,19 @@ def curve_figures(series: Sequence[Series]) -> list[Figure]:
         )
     senders = [one for one in known if any(point.mean(BYTES) for point in curves[one.label])]
     panels.append(("bytes", BYTES, senders, "by bytes", "Sent by all nodes; who sends nothing is not drawn."))
+    drawn = [(y, *panel) for panel in panels for y in (ACCURACY, LOSS)]
+    loose = [one for one in known if any((point.mean(CONSENSUS) or 0.0) > ROUNDING for point in curves[one.label])]
+    apart = "Root mean square of how far the nodes' weights are from their mean; who always agrees is not drawn."
+    drawn.append((CONSENSUS, "epoch", EPOCH, loose, "by epoch", apart))
     return [
-        _figure(
-            f"{y.field.removeprefix('test_')}-by-{key}",
-            f"{y.title} {words}",
-            caption,
-            x,
-            y,
-            {one: curves[one.label] for one in shown},
-        )
-        for key, x, shown, words, caption in panels
-        for y in (ACCURACY, LOSS)
-        if shown
+        _figure(f"{y.field.removeprefix('test_')}-by-{key}", f"{y.title} {words}", caption, x, y, with_values)
+        for y, key, x, shown, words, caption in drawn
+        if (with_values := {one: curves[one.label] for one in shown if _any(y, curves[one.label])})
     ]
+
+
+def _any(quantity: Quantity, points: Sequence[Point]) -> bool:
+    return any(point.mean(quantity) is not None for point in points)
 
 
 def curve(series: Series) -> list[Point]:
@@ -106,7 +117,7 @@ def curve(series: Series) -> list[Point]:
     for rows in zip(*(run.history for run in series.runs), strict=False):
         columns = {
             quantity.field: [row[quantity.field] for row in rows]
-            for quantity in (EPOCH, SECONDS, BYTES, ACCURACY, LOSS)
+            for quantity in (EPOCH, SECONDS, BYTES, ACCURACY, LOSS, CONSENSUS)
         }
         points.append(Point({name: None if None in column else estimate(column) for name, column in columns.items()}))
     return points
@@ -216,7 +227,9 @@ def _extent(values: list[float]) -> list[float]:
 def _domain(values: list[float], y: Quantity) -> list[float]:
     """The means decide it, so that a wide band (few seeds) does not flatten the lines."""
     low, high = _extent(values)
-    return [low / 1.15, high * 1.15] if y.log else [0.0, min(1.0, 1.1 * high) or 1.0]
+    if y.log:
+        return [low / 1.15, high * 1.15]
+    return [0.0, (min(1.0, 1.1 * high) if y is ACCURACY else 1.1 * high) or 1.0]
 
 
 def _names(base: alt.Chart, dash: alt.StrokeDash) -> list[Any]:

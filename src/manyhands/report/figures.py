@@ -7,26 +7,33 @@ from manyhands.errors import UserError
 from manyhands.report.collection import collect_runs
 from manyhands.report.figure import Figure
 from manyhands.report.tables import summary_rows
-from manyhands.runs.reading import Json
+from manyhands.report.times import times_tables
+from manyhands.runs.files import Json
 
 FORMATS = ("svg", "png")
 WIDTH = 520  # pixels of a chart that on the page is as wide as there is room
 
 
-def write_figures(paths: Sequence[Path], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+def write_figures(
+    paths: Sequence[Path], folder: Path, formats: Sequence[str] = FORMATS, target: float | None = None
+) -> list[Path]:
     """Write every chart of the runs at, or below, ``paths`` as ``folder/KEY.FORMAT``, on white; returns them.
+
+    ``target`` is the accuracy of the times to accuracy, 0 to 1; by default one that many have reached.
 
     Raises UserError where no run can be read, a format is unknown or the folder cannot be written.
     """
     import vl_convert
 
-    from manyhands.report.charts import run_figures, study_figures
+    from manyhands.report.charts import run_figures, study_figures, times_figures
 
     for format_ in formats:
         if format_ not in FORMATS:
             raise UserError(f"unknown figure format '{format_}': choose from {', '.join(FORMATS)}")
     runs = collect_runs(paths).runs
-    figures = [figure for group in study_figures(summary_rows(runs)).values() for figure in group]
+    rows = summary_rows(runs)
+    figures = times_figures(times_tables(rows, target))
+    figures += [figure for group in study_figures(rows).values() for figure in group]
     for number, run in enumerate(runs):
         figures += run_figures(run, f"run-{number}")
     written = []

@@ -17,8 +17,10 @@ from manyhands.report.figure import Figure
 from manyhands.report.series import INK, colours, flatten
 from manyhands.report.summary import sentences
 from manyhands.report.tables import COLUMNS, summary_rows
+from manyhands.report.times import times_tables
 from manyhands.runs import reading
-from manyhands.runs.reading import Json, RunView
+from manyhands.runs.files import PARTS_OF_TIME, Json
+from manyhands.runs.reading import RunView
 
 MOST_NODES = 20  # in a run's ledger
 MAIN_FACTORS = ("task", "workers", "epochs", "rounds", "batch_size", "lr", "partition", "precision", "seed")
@@ -41,13 +43,14 @@ LEDGER_WORDS = (
 )
 
 
-def write_report(paths: Sequence[Path], out: Path) -> Path:
+def write_report(paths: Sequence[Path], out: Path, target: float | None = None) -> Path:
     """Write the report on the runs at, or below, ``paths`` into the file ``out``, at once or not at all.
 
-    Damaged and unfinished runs are shown as such. Raises UserError where no run can be read or ``out`` cannot
-    be written.
+    ``target`` is the accuracy of the times to accuracy, 0 to 1; by default one that many have reached.
+    Damaged and unfinished runs are shown as such. Raises UserError where no run can be read or ``out`` cannot be
+    written.
     """
-    page = render(collect_runs(paths))
+    page = render(collect_runs(paths), target)
     try:
         _replace(out, page)
     except OSError as error:
@@ -55,23 +58,24 @@ def write_report(paths: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def render(collection: Collection) -> str:
+def render(collection: Collection, target: float | None = None) -> str:
     """The page's HTML."""
     # jinja2, altair and the renderer together take most of a second to import; only a page needs them.
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    from manyhands.report.charts import run_figures, study_figures
+    from manyhands.report.charts import run_figures, study_figures, times_figures
     from manyhands.report.figure import THEME
 
     rows = summary_rows(collection.runs)
     colour_of = colours([row.series for row in rows])
-    sections = study_figures(rows)
+    times = times_tables(rows, target)
+    first, sections = times_figures(times), study_figures(rows)
     runs = [
         _run_part(run, colour_of.get(run.strategy, INK), run_figures(run, f"run-{number}"))
         for number, run in enumerate(collection.runs)
     ]
-    figures = [figure for group in (*sections.values(), *(run.figures for run in runs)) for figure in group]
+    figures = [figure for group in (first, *sections.values(), *(run.figures for run in runs)) for figure in group]
     specifications = {"theme": THEME, "charts": {figure.key: figure.spec for figure in figures}}
     environment = Environment(
         loader=PackageLoader("manyhands.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -80,11 +84,16 @@ def render(collection: Collection) -> str:
         title=collection.title,
         kind=_kind(collection),
         common=_common(collection.runs),
-        sentences=sentences(rows),
+        sentences=sentences(rows, target),
         problems=[*collection.problems, *_unfinished(collection.runs)],
         columns=COLUMNS,
         rows=rows,
         colours=colour_of,
+        times=times,
+        times_beside=not any(one.crossed for one in times),
+        several_tasks=len({one.task for one in times}) > 1,
+        factor=numbers.times,
+        times_figures=first,
         sections=sections,
         runs=runs,
         count=numbers.count,
@@ -119,13 +128,15 @@ class RunPart:
 
 def _run_part(run: RunView, colour: str, figures: list[Figure]) -> RunPart:
     accuracy, time = reading.final(run, "test_accuracy"), reading.seconds(run)
-    outcome = f"{numbers.percent(accuracy)} in {numbers.duration(time)}, {run.clock} clock, seed {run.seed}"
+    reached = "" if accuracy is None else f"{numbers.percent(accuracy)} "
+    outcome = f"{reached}in {numbers.duration(time)}, {run.clock} clock, seed {run.seed}"
     error = run.record.get("error")
     nodes = len(run.ledger["nodes"]) if run.ledger else 0
     shown = "" if nodes <= MOST_NODES else f" The first {MOST_NODES} of {nodes:,} nodes."
     model, precision = _mapping(run.record.get("model")), _mapping(run.record.get("precision"))
     facts: list[tuple[str, list[tuple[str, str]]]] = [
         ("Specification", _pairs(run.specification)),
+        ("Known of the strategy beforehand", [(_words(key), f"{value:.4g}") for key, value in run.facts.items()]),
         ("Model and precision", [*_pairs(model), *_pairs(precision)]),
         ("Hardware", _pairs(_mapping(run.record.get("hardware")))),
         (
@@ -156,7 +167,7 @@ def _ledger_rows(run: RunView) -> list[list[str]]:
     samples = {node.get("rank"): node.get("samples") for node in run.nodes}
     rows = []
     for node in run.ledger["nodes"][:MOST_NODES]:
-        parts = [float(node["seconds"][part]) for part in reading.PARTS_OF_TIME]
+        parts = [float(node["seconds"][part]) for part in PARTS_OF_TIME]
         moving = parts[1] + parts[2]
         held, messages = samples.get(node["rank"]), node.get("messages_sent")
         rows.append(

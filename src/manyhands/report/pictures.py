@@ -11,13 +11,15 @@ import altair as alt
 from manyhands.report import numbers
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.series import INK, Series
-from manyhands.runs.reading import Json, RunView
+from manyhands.runs.files import Json
+from manyhands.runs.reading import RunView, staleness
 
 HEAT = "#2f6db3"  # legible under white text
 WIDTH = 270  # of a picture in pixels: fits a phone together with its labels
 MOST_CLASSES = 30  # a confusion matrix of more has cells too small to see
 MOST_WRITTEN = 12  # classes across that leave room for numbers in the cells
 MOST_CELLS = 3000  # of a partition's picture
+MOST_BARS = 40  # of a histogram
 
 
 def partition_figures(series: Sequence[Series]) -> list[Figure]:
@@ -118,6 +120,55 @@ def class_figure(run: RunView, key: str) -> list[Figure]:
             ],
         )
     ]
+
+
+def staleness_figure(run: RunView, key: str) -> list[Figure]:
+    """How many updates were computed at weights how many versions old; where the ledger has counted it."""
+    counts = staleness(run)
+    total = sum(counts.values())
+    if not total:
+        return []
+    wide = 1 + max(counts) // MOST_BARS
+    bars: dict[int, int] = {}
+    for versions, count in counts.items():
+        bars[versions // wide] = bars.get(versions // wide, 0) + count
+    mean = sum(versions * count for versions, count in counts.items()) / total
+    data = [
+        {
+            "from": wide * place - 0.45 * (wide == 1),
+            "to": wide * (place + 1) - (0.55 if wide == 1 else 0.1 * wide),
+            "versions": str(place) if wide == 1 else f"{wide * place} to {wide * (place + 1) - 1}",
+            "n": count,
+        }
+        for place, count in bars.items()
+    ]
+    caption = "Updates by how many versions older their weights were, when they were computed, than when they arrived."
+    return [
+        Figure(
+            key=f"{key}-staleness",
+            title="Staleness of the updates",
+            caption=f"{caption} Mean {mean:.3g}.",
+            alt=f"Histogram of the staleness of {total:,} updates: mean {mean:.3g}, at most {max(counts)} versions.",
+            spec={**_staleness_chart(), "datasets": {"bars": data}},
+            header=("Versions", "Updates", "Share"),
+            rows=[
+                [f"{versions:,}", f"{count:,}", numbers.percent(count / total, 1)] for versions, count in counts.items()
+            ],
+        )
+    ]
+
+
+@lru_cache
+def _staleness_chart() -> Json:
+    x = alt.X("from:Q", title="versions", axis=alt.Axis(tickMinStep=1, tickCount=8, grid=False)).scale(nice=False)
+    y = alt.Y("n:Q", title="updates", axis=alt.Axis(tickCount=5, tickMinStep=1, format=","))
+    tooltip = [alt.Tooltip("versions:N"), alt.Tooltip("n:Q", title="updates", format=",")]
+    bars = (
+        alt.Chart(alt.NamedData("bars"))
+        .mark_rect(color=HEAT)
+        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=tooltip)
+    )
+    return to_spec(bars.properties(width="container", height=200))
 
 
 def _heat_map(

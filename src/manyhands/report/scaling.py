@@ -5,16 +5,20 @@ from collections.abc import Callable, Sequence
 import altair as alt
 
 from manyhands.report import numbers
+from manyhands.report.curves import log_ticks
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.numbers import Number
 from manyhands.report.pictures import names_axis
 from manyhands.report.series import INK, Series, colours
 from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
-from manyhands.runs.reading import Json, TimeShares, time_shares
+from manyhands.report.times import Times
+from manyhands.runs.files import Json
+from manyhands.runs.reading import TimeShares, time_shares
 
 HEIGHT = 240  # of a line chart's plot, in pixels
 BAR, STEP = 14, 28  # height of a bar, and of a bar with the space around it
+SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 PARTS = {"compute": 1.0, "communication": 0.55, "waiting": 0.25}  # and how solid each is drawn
 
 
@@ -174,6 +178,70 @@ def _scaling_lines(
     best = base.mark_line(color=INK, opacity=0.5, strokeWidth=1).properties(data=alt.NamedData("ideal"))
     whole = alt.layer(best, lines, dots).properties(width="container", height=HEIGHT)
     return to_spec(whole, rows=data, ideal=[{"x": n, "y": ideal(n)} for n in counts])
+
+
+def target_figures(table: Times) -> list[Figure]:
+    """A line for each strategy, from its least to its greatest time to the target, with a mark for each condition.
+
+    None where there is one condition, or the target was hardly reached.
+    """
+    points = [
+        (line, name, cell)
+        for line in table.lines
+        for name, cell in zip(table.conditions, line.cells, strict=True)
+        if cell is not None
+    ]
+    reached = [(line, name, cell.seconds) for line, name, cell in points if cell.seconds is not None]
+    if not table.crossed or len(reached) < 2:
+        return []
+    said = "; ".join(f"{line.series.subject}, {name}: {cell.text}" for line, name, cell in points)
+    missing = "" if len(reached) == len(points) else " Where a mark is missing, the target was not reached."
+    return [
+        Figure(
+            key="time-to-accuracy",
+            title=f"Time to {table.goal}, {table.clock} clock",
+            caption=f"Each line is a strategy, each mark a condition: seconds to {table.goal} test accuracy.{missing}",
+            alt=f"Marks on a time axis: {said}.",
+            spec=_target_marks(table, [(line.series, name, seconds.mean) for line, name, seconds in reached]),
+            header=("Strategy", "Condition", "Seconds", "Factor"),
+            rows=[[line.series.subject, name, cell.text, numbers.times(cell.factor)] for line, name, cell in points],
+        )
+    ]
+
+
+def _target_marks(table: Times, reached: Sequence[tuple[Series, str, float]]) -> Json:
+    marks = [
+        {
+            "series": one.subject,
+            "strategy": one.strategy,
+            "condition": name,
+            "x": seconds,
+            "text": numbers.duration(seconds),
+        }
+        for one, name, seconds in reached
+    ]
+    times = [seconds for _, _, seconds in reached]
+    scale, axis = alt.Scale(domain=[0, 1.05 * max(times)], nice=False), alt.Axis(title="seconds", tickCount=6)
+    if max(times) > 20 * min(times):
+        low, high = min(times) / 1.2, max(times) * 1.2
+        scale = alt.Scale(type="log", domain=[low, high], nice=False)
+        axis = alt.Axis(title="seconds", values=log_ticks(low, high))
+    names = [line.series.subject for line in table.lines]
+    base = alt.Chart(alt.NamedData("marks")).encode(
+        y=names_axis(names).scale(domain=names), color=_strategy_colour([line.series for line in table.lines])
+    )
+    track = base.mark_rule(strokeWidth=2, opacity=0.3).encode(
+        x=alt.X("min(x):Q", scale=scale, axis=axis), x2="max(x):Q", detail="series:N"
+    )
+    points = base.mark_point(filled=True, size=80, opacity=0.9).encode(
+        x=alt.X("x:Q", scale=scale, axis=axis),
+        shape=alt.Shape("condition:N", sort=None, legend=alt.Legend(title=None, columns=2, symbolFillColor=INK)).scale(
+            domain=list(table.conditions), range=[SHAPES[place % len(SHAPES)] for place in range(len(table.conditions))]
+        ),
+        tooltip=[alt.Tooltip("series:N", title="strategy"), "condition:N", alt.Tooltip("text:N", title="time")],
+    )
+    chart = alt.layer(track, points).properties(width="container", height=STEP * len(names))
+    return to_spec(chart, marks=marks)
 
 
 def _strategy_colour(series: Sequence[Series]) -> alt.Color:

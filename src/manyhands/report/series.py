@@ -1,23 +1,34 @@
 """Runs that differ in nothing but their seed are a *series*: one row of the table, one line of a chart.
 
-Every strategy has one colour, everywhere and always; the baseline is drawn in the colour of the text.
+Every strategy has one colour, everywhere and always; the baseline is drawn in the colour of the text. There are fewer
+colours that everybody can tell apart than strategies, so kindred ones share one, and their lines differ in the dash.
 """
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from manyhands.report.statistics import Estimate, estimate
-from manyhands.runs.reading import BASELINE, Json, RunView, find_baseline
+from manyhands.runs.files import Json
+from manyhands.runs.reading import BASELINE, RunView, find_baseline
 
 INK = "currentColor"
 # Each has a contrast of 3:1 or more on white and on the dark page, and all differ for normal, protan, deutan
 # and tritan sight (least distance 0.10 in OKLab, colour blindness simulated after Machado et al. 2009).
 COLOURS = ("#3295f6", "#935415", "#2e7e70", "#ef5cb1", "#7f51c1", "#9b980b")
-_STRATEGIES = ("all-reduce", "parameter-server", "gossip", "local-sgd", "fedavg")
+_KINDRED = (
+    ("all-reduce", "data-parallel", "peer-gradients"),
+    ("parameter-server",),
+    ("gossip", "ad-psgd", "push-sum"),
+    ("local-sgd", "post-local-sgd", "slow-momentum", "elastic-averaging"),
+    ("fedavg",),
+    ("diloco",),
+)  # in the order of the colours
 _NOT_FACTORS = ("seed", "name", "out", "data_dir")
 _IN_COLUMNS = ("clock", "cluster.", "workers", "strategy.")
+_STRAGGLERS = "cluster.slow"
+_CONDITION = ("partition", _STRAGGLERS)  # what a strategy is put under: who holds which samples, who is slow
 _WRITTEN = {
     "workers": "{} workers",
     "epochs": "{} epochs",
@@ -27,6 +38,8 @@ _WRITTEN = {
     "task": "{}",
     "partition": "{}",
     "precision": "{}",
+    "optimizer.name": "{}",
+    _STRAGGLERS: "slow {}",
     "clock": "{}",
 }
 
@@ -39,13 +52,14 @@ class Series:
     None where a run has no ``single`` run on its clock.
     """
 
-    label: str  # unique among the series, e.g. "gossip · ring · simulated"
+    label: str  # unique among the series, e.g. "gossip · ring · dirichlet:0.1 · slow 0:4 · simulated"
+    subject: str  # the same without the condition: unique among the series of one condition
     name: str  # the same without clock and number of workers, which have columns of their own
     family: str  # the same without the number of workers: one line of a scaling chart
     details: tuple[str, ...]  # what else any two series differ in, e.g. ("dirichlet:0.3", "batch 32")
     runs: tuple[RunView, ...]
     baselines: tuple[RunView | None, ...]
-    variation: int  # its place among the series of the same strategy
+    variation: int = 0  # its place among the series of the same colour
 
     @property
     def strategy(self) -> str:
@@ -58,6 +72,17 @@ class Series:
     @property
     def workers(self) -> int:
         return self.runs[0].workers
+
+    @property
+    def condition(self) -> str:
+        """What the strategy was put under, e.g. ``dirichlet:0.1, slow 0:4``."""
+        run = self.runs[0]
+        return f"{run.partition_text}, slow {run.stragglers}" if run.stragglers else run.partition_text
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether samples are held unevenly on purpose, or a node is slow."""
+        return self.condition != "iid"
 
     @property
     def task(self) -> str:
@@ -91,7 +116,6 @@ def collect_series(runs: Sequence[RunView]) -> list[Series]:
     strategies = [BASELINE, *dict.fromkeys(run.strategy for run in runs)]
     ordered = sorted(groups.values(), key=lambda group: (strategies.index(group[0].strategy), group[0].workers))
     written = [_written(group[0]) for group in ordered]
-    seen: Counter[str] = Counter()
     named: Counter[str] = Counter()
     result = []
     for own, group in zip(written, ordered, strict=True):
@@ -101,29 +125,43 @@ def collect_series(runs: Sequence[RunView]) -> list[Series]:
         clock = [apart.pop("clock")] if "clock" in apart else []
         options = [text for key, text in apart.items() if key != "workers"]
         details = _differing(own, written)
+        subject = [text for key, text in apart.items() if key not in _CONDITION]
         label = " · ".join([strategy, *apart.values(), *clock])
         named[label] += 1  # factors of unlike type can be written the same
+        again = f" ({named[label]})" if named[label] > 1 else ""
         result.append(
             Series(
-                label=label if named[label] == 1 else f"{label} ({named[label]})",
+                label=label + again,
+                subject=" · ".join([strategy, *subject, *clock]) + again,
                 name=" · ".join([strategy, *options]),
                 family=" · ".join([strategy, *options, *clock]),
                 details=tuple(
-                    text for key, text in details.items() if key not in apart and not key.startswith(_IN_COLUMNS)
+                    text
+                    for key, text in details.items()
+                    if key not in apart and (key == _STRAGGLERS or not key.startswith(_IN_COLUMNS))
                 ),
                 runs=chosen,
                 baselines=tuple(find_baseline(run, runs) for run in chosen),
-                variation=seen[strategy],
             )
         )
-        seen[strategy] += 1
-    return result
+    return told_apart(result)
+
+
+def told_apart(series: Sequence[Series]) -> list[Series]:
+    """The same, those of one colour numbered for the dashes of their lines."""
+    colour_of, seen = colours(series), Counter[str]()
+    numbered = []
+    for one in series:
+        colour = colour_of[one.strategy]
+        numbered.append(replace(one, variation=seen[colour]))
+        seen[colour] += 1
+    return numbered
 
 
 def colours(series: Sequence[Series]) -> dict[str, str]:
     """The colour of each strategy: its own, or for a strategy without one the next that is left."""
     names = dict.fromkeys(one.strategy for one in series)
-    known = {BASELINE: INK, **dict(zip(_STRATEGIES, COLOURS, strict=False))}
+    known = {BASELINE: INK} | {name: colour for kin, colour in zip(_KINDRED, COLOURS, strict=True) for name in kin}
     taken = {known[name] for name in names if name in known}
     spare = [colour for colour in COLOURS if colour not in taken] or COLOURS
     others = [name for name in names if name not in known]
@@ -144,7 +182,8 @@ def _factors(run: RunView) -> Json:
 def _written(run: RunView) -> dict[str, str]:
     """Every factor of a run as a label has it: ``{"workers": "8 workers", "strategy.topology": "ring"}``."""
     flat = flatten({**_factors(run), "clock": run.clock})
-    return {key: _text(key, value) for key, value in flat.items() if value is not None}
+    flat[_STRAGGLERS] = flat.pop(_STRAGGLERS, None) and run.stragglers  # the last in a label
+    return {key: _text(key, value) for key, value in flat.items() if value not in (None, [], "")}
 
 
 def _text(key: str, value: object) -> str:
@@ -156,9 +195,14 @@ def _text(key: str, value: object) -> str:
 
 
 def _differing(own: dict[str, str], others: list[dict[str, str]]) -> dict[str, str]:
-    """The factors of `own` that any of the others does not share; clusters only among those of one clock."""
+    """The factors of `own` that any of the others does not share.
+
+    The options of clusters and optimisers are compared only among those of one kind.
+    """
 
     def comparable(key: str, other: dict[str, str]) -> bool:
+        if key.startswith("optimizer.") and key != "optimizer.name":
+            return other.get("optimizer.name") == own.get("optimizer.name")
         return not key.startswith("cluster.") or other["clock"] == own["clock"]
 
     return {

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from manyhands.report import numbers
 from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
-from manyhands.runs.reading import final, seconds_to_accuracy
+from manyhands.report.times import Times, common_target, goal, times_tables, times_to
+from manyhands.runs.reading import final
 
-_TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, *(percent / 100 for percent in range(90, 0, -5)))
 
+def sentences(rows: Sequence[Row], target: float | None = None) -> list[str]:
+    """Which strategy was most accurate, fastest to an accuracy on each clock, hindered most, cheapest in bytes.
 
-def sentences(rows: Sequence[Row]) -> list[str]:
-    """Which strategy was most accurate, fastest to a common accuracy on each clock, cheapest in bytes.
-
-    Only finished runs are compared, and only with runs of the same task.
+    The accuracy is the target given, or the one common to a clock's series. Only finished runs are compared, and only
+    with runs of the same task.
     """
     done = [row for row in rows if row.series.finished and row.accuracy is not None]
     tasks = list(dict.fromkeys(row.series.task for row in done))
@@ -23,7 +23,8 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         clocks = dict.fromkeys(row.series.clock for row in of_task)
         told = [
             _accuracy(of_task),
-            *(_speed(of_task, clock) for clock in clocks),
+            *(_speed(of_task, clock, target) for clock in clocks),
+            *(said for table in times_tables(of_task, target) for said in _hindrance(table)),
             _bytes(of_task),
             _caution(of_task),
         ]
@@ -32,12 +33,6 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     if not done:
         said.append("No run is finished yet; what follows is how far they came.")
     return said
-
-
-def common_target(rows: Sequence[Row]) -> float | None:
-    """The highest of some round accuracies that half of the series (and two) reached with every seed."""
-    enough = max(2, (len(rows) + 1) // 2)
-    return next((target for target in _TARGETS if len(_times_to(rows, target)) >= enough), None)
 
 
 def _accuracy(rows: Sequence[Row]) -> str:
@@ -63,19 +58,43 @@ def _accuracy(rows: Sequence[Row]) -> str:
     return f"{sentence}. Least accurate was {last.series.label} with {numbers.percent(last.accuracy)}."
 
 
-def _speed(rows: Sequence[Row], clock: str) -> str:
+def _speed(rows: Sequence[Row], clock: str, given: float | None) -> str:
     rivals = [row for row in rows if row.series.clock == clock]
-    target = common_target(rivals)
+    target = given or common_target(rivals)
     if target is None:
         return ""
-    reached = sorted(_times_to(rivals, target), key=lambda pair: pair[1].mean)
+    reached = sorted(times_to(rivals, target), key=lambda pair: pair[1].mean)
+    if len(reached) < 2:
+        alone = f"{_without(reached[0][0], clock)} alone" if reached else "none"
+        return f"On the {clock} clock {alone} reached {goal(target)}." if len(rivals) > 1 else ""
     (first, time), (second, later) = reached[:2]
-    goal = f"{100 * target:.3g}\u00a0%"
     return (
-        f"On the {clock} clock {_without(first, clock)} was first to {goal}: after {numbers.duration(time)}, "
+        f"On the {clock} clock {_without(first, clock)} was first to {goal(target)}: after {numbers.duration(time)}, "
         f"then {_without(second, clock)} after {numbers.duration(later)}; "
         f"{len(reached)} of {len(rivals)} reached it."
     )
+
+
+def _hindrance(table: Times) -> list[str]:
+    """Whom each condition hindered least and most, against the undisturbed one."""
+    said = []
+    for place, name in enumerate(table.conditions):
+        if name == table.reference or table.reference is None:
+            continue
+        known = [(line, cell) for line in table.lines if (cell := line.cells[place]) is not None]
+        ranked = sorted(
+            ((line, cell.factor) for line, cell in known if cell.factor is not None), key=lambda pair: pair[1].mean
+        )
+        if len(ranked) < 2:
+            continue
+        (least, low), (most, high) = ranked[0], ranked[-1]
+        missed = [line.series.subject for line, cell in known if cell.text == "not reached"]
+        sentence = (
+            f"{name}: hindered least was {least.series.subject}, which took {numbers.times(low)} as long to "
+            f"{goal(table.target)} as under {table.reference}; most {most.series.subject}, {numbers.times(high)}."
+        )
+        said.append(sentence + (f" Not reached by {', '.join(missed)}." if missed else ""))
+    return said
 
 
 def _bytes(rows: Sequence[Row]) -> str:
@@ -107,11 +126,6 @@ def _caution(rows: Sequence[Row]) -> str:
             f"within the 95 % interval over {numbers.count(best.n, 'seed')}: their order is not settled."
         )
     return ""
-
-
-def _times_to(rows: Sequence[Row], target: float) -> list[tuple[Row, Estimate]]:
-    times = ((row, row.series.estimate(lambda run: seconds_to_accuracy(run, target))) for row in rows)
-    return [(row, time) for row, time in times if time is not None]
 
 
 def _without(row: Row, clock: str) -> str:

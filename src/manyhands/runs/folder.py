@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """of run folders; a reader refuses newer ones"""
+HISTORY = "history.jsonl"
+ORDER = "order.jsonl"
 
 
 class RunFolder:
     """The files of one run.
 
-    JSON files are replaced atomically; ``history.jsonl`` grows by whole lines; a checkpoint is a folder that takes
-    the place of the one before only when it is complete.
+    JSON files are replaced atomically; ``history.jsonl`` and ``order.jsonl`` grow by whole lines; a checkpoint is a
+    folder that takes the place of the one before only when it is complete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,13 +97,14 @@ class RunFolder:
     def update_run(self, **changes: Any) -> None:
         self.write_json("run.json", self.read_run() | changes)
 
-    def append_history(self, row: dict[str, Any]) -> None:
-        with disk_errors(self.path), (self.path / "history.jsonl").open("a") as file:
+    def append_row(self, name: str, row: dict[str, Any]) -> None:
+        """Add a line to a file of JSON lines."""
+        with disk_errors(self.path), (self.path / name).open("a") as file:
             file.write(json.dumps(row) + "\n")
 
-    def read_history(self) -> list[dict[str, Any]]:
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
         """All whole rows so far; raises UserError if one of them is damaged."""
-        path = self.path / "history.jsonl"
+        path = self.path / name
         if not path.exists():
             return []
         try:
@@ -109,6 +112,15 @@ class RunFolder:
             return [json.loads(line) for line in lines if line.endswith("\n")]
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error}): restore it or run again") from None
+
+    def cut_rows(self, name: str, rows: int) -> None:
+        """Keep the first ``rows`` rows: those that the checkpoint to resume from has seen."""
+        if (self.path / name).exists():
+            kept = self.read_rows(name)[:rows]
+            self.write_bytes(name, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def read_history(self) -> list[dict[str, Any]]:
+        return self.read_rows(HISTORY)
 
     def read_model(self) -> dict[str, "Tensor"]:
         """The named tensors of the final model; raises UserError if they are missing or damaged."""
@@ -122,11 +134,6 @@ class RunFolder:
             raise UserError(f"{path} is missing: the run has not finished; go on with --resume {self.path}") from None
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path} is damaged ({error}): run again") from None
-
-    def cut_history(self, rows: int) -> None:
-        """Keep the first ``rows`` rows: those that the checkpoint to resume from has seen."""
-        kept = self.read_history()[:rows]
-        self.write_bytes("history.jsonl", "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def write_checkpoint(self, data: dict[str, Any], tensors: bytes) -> None:
         """Replace the checkpoint by a new one: ``state.json`` and ``tensors.safetensors``."""

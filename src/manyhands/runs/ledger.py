@@ -1,6 +1,6 @@
 """What each node spent: seconds by kind, bytes and messages by direction."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -19,10 +19,15 @@ class Ledger:
     bytes_sent: int = 0
     bytes_received: int = 0
     messages_sent: int = 0
+    staleness: dict[int, int] = field(default_factory=dict)
+    """how many updates were computed at weights so many versions old; of servers that do not wait for all"""
+
+    def __post_init__(self) -> None:
+        self.staleness = {int(versions): count for versions, count in self.staleness.items()}  # as JSON has them
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in ``ledger.json``: seconds by kind, then counts."""
-        return {
+        content = {
             "seconds": {
                 "compute": self.compute / 1e9,
                 "exposed_communication": self.exposed / 1e9,
@@ -33,6 +38,10 @@ class Ledger:
             "bytes_received": self.bytes_received,
             "messages_sent": self.messages_sent,
         }
+        if self.staleness:
+            content["staleness"] = {str(versions): count for versions, count in sorted(self.staleness.items())}
+        return content
 
-    def state(self) -> dict[str, int]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def state(self) -> dict[str, Any]:
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return values | {"staleness": dict(sorted(self.staleness.items()))}

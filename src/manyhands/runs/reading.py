@@ -4,22 +4,25 @@ A run may be under way, stopped or damaged while it is read. What can be read is
 damaged is named in ``problems``, and only a ``run.json`` that cannot be used raises UserError.
 """
 
-import json
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from manyhands.errors import UserError
+from manyhands.runs.files import (
+    Json,
+    check_evaluation,
+    check_ledger,
+    check_partition,
+    check_record,
+    finite,
+    read_history,
+    read_part,
+    read_record,
+)
 
-FORMAT = 1
 BASELINE = "single"
-PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting")
-_LEARNT = ("train_loss", "test_loss", "test_accuracy", "consensus")
-_QUANTITIES = ("seconds", "epoch", "samples", "bytes", *_LEARNT)
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +46,16 @@ class RunView:
     def read(cls, folder: Path) -> "RunView":
         """Read a run folder; raises UserError where run.json is missing, damaged or of a newer format."""
         folder = Path(folder)
-        record = _read_record(folder / "run.json", "run", ("specification",))
-        _check_record(folder / "run.json", record)
+        record = read_record(folder / "run.json", "run", ("specification",))
+        check_record(folder / "run.json", record)
         problems: list[str] = []
         return cls(
             folder=folder,
             record=record,
-            history=_read_history(folder / "history.jsonl", problems),
-            ledger=_read_part(folder / "ledger.json", _check_ledger, problems),
-            partition=_read_part(folder / "partition.json", _check_partition, problems),
-            evaluation=_read_part(folder / "evaluation.json", _check_evaluation, problems),
+            history=read_history(folder / "history.jsonl", problems),
+            ledger=read_part(folder / "ledger.json", check_ledger, problems),
+            partition=read_part(folder / "partition.json", check_partition, problems),
+            evaluation=read_part(folder / "evaluation.json", check_evaluation, problems),
             problems=tuple(problems),
         )
 
@@ -93,6 +96,24 @@ class RunView:
         return int(self.specification.get("seed") or 0)
 
     @property
+    def partition_text(self) -> str:
+        """How the samples are shared out, e.g. ``dirichlet:0.1``."""
+        return str(self.specification.get("partition") or "iid")
+
+    @property
+    def stragglers(self) -> str:
+        """The nodes that are simulated slower than the others, e.g. ``0:4+3:2``; empty where there is none."""
+        slow = self.specification["cluster"].get("slow")
+        return "+".join(map(str, slow)) if isinstance(slow, list) else ""
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What was known of the strategy before it ran, such as ``{"spectral_gap": 0.12}``."""
+        facts = self.record.get("facts")
+        known = {key: finite(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
+        return {key: value for key, value in known.items() if value is not None}
+
+    @property
     def clock(self) -> str:
         """What ``seconds`` are measured by: ``simulated`` or ``real``."""
         if self.ledger is not None:
@@ -112,7 +133,7 @@ class StudyView:
     def read(cls, folder: Path) -> "StudyView":
         """Read a study folder; raises UserError where study.json is missing, damaged or of a newer format."""
         folder = Path(folder)
-        record = _read_record(folder / "study.json", "study", ("runs",))
+        record = read_record(folder / "study.json", "study", ("runs",))
         runs = record["runs"]
         if not isinstance(runs, list) or not all(isinstance(run, str) and _is_below(run) for run in runs):
             raise UserError(f"{folder / 'study.json'} is damaged: its 'runs' must list folders below it")
@@ -194,6 +215,17 @@ def bytes_per_worker(run: RunView) -> float | None:
     return sum(node["bytes_sent"] for node in workers) / len(workers) if workers else None
 
 
+def staleness(run: RunView) -> dict[int, int]:
+    """How many updates were computed at weights so many versions old, over all nodes; in ascending order.
+
+    Empty for strategies in which nothing can be stale, and without a ledger.
+    """
+    counts: Counter[int] = Counter()
+    for node in run.ledger["nodes"] if run.ledger is not None else []:
+        counts.update({int(versions): count for versions, count in (node.get("staleness") or {}).items()})
+    return dict(sorted(counts.items()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TimeShares:
     """How the workers' time divides; the three add up to one."""
@@ -266,119 +298,6 @@ def find_baseline(run: RunView, runs: Iterable[RunView]) -> RunView | None:
         return tuple(other.specification.get(key) == run.specification.get(key) for key in keys)
 
     return max(filter(comparable, runs), key=agreement, default=None)
-
-
-# --- files ---
-
-
-def _read_record(file: Path, kind: str, needed: Sequence[str]) -> Json:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file} is missing: a {kind}'s folder holds {file.name}") from None
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{file} is damaged: it must hold one JSON object") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{file} is damaged: it must hold one JSON object")
-    format_ = record.get("format")
-    if not isinstance(format_, int) or isinstance(format_, bool) or format_ < 1:
-        raise UserError(f"{file} is damaged: its 'format' must be {FORMAT}, not {format_!r}")
-    if format_ > FORMAT:
-        raise UserError(
-            f"{file} has format {format_}, this manyhands reads up to {FORMAT}: update manyhands to read it"
-        )
-    for key in needed:
-        if key not in record:
-            raise UserError(f"{file} is damaged: it must have '{key}'")
-    return record
-
-
-def _check_record(file: Path, record: Json) -> None:
-    try:
-        specification = record["specification"]
-        named = (specification["task"], specification["strategy"]["name"], specification["cluster"]["name"])
-        usable = all(named) and int(specification["workers"]) >= 1 and int(specification.get("seed") or 0) >= 0
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        usable = False
-    if not usable:
-        raise UserError(
-            f"{file} is damaged: its 'specification' must name a task, a strategy, a cluster and some workers"
-        )
-
-
-def _read_history(file: Path, problems: list[str]) -> list[Json]:
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
-        problems.append(f"{file.name} is missing or cannot be read")
-        return []
-    lines.pop()  # after the last newline: nothing, or a row that is still being written
-    rows, damaged = [], []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            rows.append({**row, **{key: _finite(row.get(key)) for key in _QUANTITIES}})
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            damaged.append(number)
-    if damaged:
-        problems.append(f"{file.name}: line {', '.join(map(str, damaged))} is damaged and left out")
-    if not rows:
-        problems.append(f"{file.name} has no evaluation yet")
-    return rows
-
-
-def _read_part(file: Path, check: Callable[[Json], None], problems: list[str]) -> Json | None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        check(content)
-    except FileNotFoundError:
-        problems.append(f"{file.name} is missing")
-    except OSError:
-        problems.append(f"{file.name} cannot be read")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-        problems.append(f"{file.name} is damaged and left out")
-    else:
-        return dict(content)
-    return None
-
-
-def _check_ledger(ledger: Json) -> None:
-    if ledger["clock"] not in ("simulated", "real"):
-        raise ValueError("clock")
-    _need_number(ledger["seconds"])
-    for node in ledger["nodes"]:
-        str(node["role"])
-        _need_number(node["rank"], node["bytes_sent"], node["bytes_received"])
-        _need_number(*(node["seconds"][part] for part in PARTS_OF_TIME))
-
-
-def _check_partition(partition: Json) -> None:
-    _need_table(partition["counts"], len(partition["counts"]), len(partition["classes"]))
-
-
-def _check_evaluation(evaluation: Json) -> None:
-    classes = len(evaluation["classes"])
-    _need_number(evaluation["accuracy"])
-    _need_table([evaluation["per_class_accuracy"]], 1, classes, none_too=True)
-    _need_table(evaluation["confusion"], classes, classes)
-
-
-def _need_number(*values: Any) -> None:
-    if any(_finite(value) is None for value in values):
-        raise ValueError("not a finite number")
-
-
-def _need_table(rows: Any, height: int, width: int, none_too: bool = False) -> None:
-    if not width or len(rows) != height or any(len(row) != width for row in rows):
-        raise ValueError("shape")
-    _need_number(*(value for row in rows for value in row if not (none_too and value is None)))
-
-
-def _finite(value: Any) -> float | None:
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return value if known else None
 
 
 def _is_below(path: str) -> bool:

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from manyhands.errors import RunError, UserError
-from manyhands.runs.folder import RunFolder
+from manyhands.runs.folder import HISTORY, ORDER, RunFolder
 from manyhands.runs.ledger import Ledger
 from manyhands.training.evaluation import Evaluation
 
@@ -84,7 +84,8 @@ class Recorder:
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Forget the rows that were written after the checkpoint."""
-        self.folder.cut_history(checkpoint.rows)
+        self.folder.cut_rows(HISTORY, checkpoint.rows)
+        self.folder.cut_rows(ORDER, checkpoint.rows)
         self.rows = checkpoint.rows
 
     def record(
@@ -116,10 +117,15 @@ class Recorder:
             "consensus": consensus,
             "bytes": bytes_sent,
         }
-        self.folder.append_history(row)
+        self.folder.append_row(HISTORY, row)
         self.rows += 1
         if self.observer:
             self.observer(row)
+
+    def record_order(self, completed: int, order: Mapping[int, list[int]]) -> None:
+        """Append, for each node, what chance decided since the last row: enough to repeat the run (`lab.replay`)."""
+        nodes = {str(rank): outcomes for rank, outcomes in order.items()}
+        self.folder.append_row(ORDER, {"completed": completed, "nodes": nodes})
 
     def finish(
         self,

@@ -1,9 +1,9 @@
 """All that defines a run, as one value: written on the command line or by hand, kept in ``run.json``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import inf
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from manyhands.clusters.cluster import CLUSTERS, Cluster, Simulated
@@ -12,11 +12,15 @@ from manyhands.runs.folder import RunFolder
 from manyhands.strategies import STRATEGIES, AllReduce, Strategy
 from manyhands.tasks.partition import Iid, Partition
 from manyhands.training.loss import CrossEntropy
-from manyhands.training.optimizer import SGD
-from manyhands.training.schedule import Constant, Schedule
+from manyhands.training.optimizer import OPTIMIZERS, Optimizer
+from manyhands.training.schedule import Constant, LrScaling, Schedule
 from manyhands.values import Value
 
 DEFAULT_EPOCHS = 10
+
+Axis = tuple[Mapping[str, type[Any]], str | None]
+AXES: dict[type[Any], Axis] = {Strategy: (STRATEGIES, None), Cluster: (CLUSTERS, None), Optimizer: (OPTIMIZERS, "sgd")}
+"""fields whose members are told apart by their names, and the member that is meant where there is no name"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +41,18 @@ class Specification:
     """communication rounds of federated strategies, instead of epochs"""
     batch_size: int = 32
     """per worker"""
-    lr: float = 0.05
-    """learning rate of one worker's batch"""
-    lr_scaling: Literal["none", "linear"] = "none"
-    """linear: the rate times the number of workers (Goyal et al. 2017)"""
+    accumulate: int = 1
+    """micro-batches of --batch-size in a worker's step, computed one after another; batch norm sees each by itself"""
+    lr: float | None = None
+    """learning rate of one worker's micro-batch; default: sgd 0.05, adamw 0.001, lars 1, lamb 0.01"""
+    lr_scaling: LrScaling = "none"
+    """linear: the rate times the micro-batches in a step, of all workers together; sqrt: times the root of that"""
     schedule: Schedule = field(default_factory=Constant)
     """the learning rate over the training"""
     warm_up: float = 0.0
     """epochs or rounds in which the learning rate rises linearly at first"""
-    optimizer: SGD = field(default_factory=SGD)
+    optimizer: Optimizer | None = None
+    """of each node's steps; default: the strategy's, mostly sgd"""
     loss: CrossEntropy = field(default_factory=CrossEntropy)
     samples: int | None = None
     """train on so many of the data set's first samples; default: all"""
@@ -66,7 +73,7 @@ class Specification:
         if self.workers is None:
             default = 1 if self.strategy.name == "single" else self.cluster.default_workers
             object.__setattr__(self, "workers", default)
-        for flag in ("samples", "workers", "epochs", "rounds", "batch_size", "lr", "evaluate_every"):
+        for flag in ("samples", "workers", "epochs", "rounds", "batch_size", "accumulate", "lr", "evaluate_every"):
             value = getattr(self, flag)
             if value is not None and not 0 < value < inf:
                 raise UserError(f"--{flag.replace('_', '-')} must be positive and finite, not {value}")
@@ -95,6 +102,25 @@ class Specification:
         return self.size + self.strategy.servers
 
     @property
+    def samples_per_step(self) -> int:
+        """How many samples a worker computes on in one step."""
+        return self.batch_size * self.accumulate
+
+    @property
+    def chosen_optimizer(self) -> Optimizer:
+        """The one given, or the strategy's own."""
+        return self.optimizer or OPTIMIZERS[self.strategy.default_optimizer]()
+
+    @property
+    def chosen_lr(self) -> float:
+        """The learning rate given, or the optimiser's own; before scaling."""
+        return self.chosen_optimizer.default_lr if self.lr is None else self.lr
+
+    def resolved(self) -> "Specification":
+        """The same with the optimiser and the learning rate that are used, as ``run.json`` shows them."""
+        return replace(self, optimizer=self.chosen_optimizer, lr=self.chosen_lr)
+
+    @property
     def total(self) -> int:
         """How many of the strategy's units, epochs or rounds, the training lasts."""
         return self.rounds or self.strategy.rounds(self.epochs or DEFAULT_EPOCHS)
@@ -118,7 +144,7 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, Value):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        named = {"name": value.name} if isinstance(value, Strategy | Cluster) else {}
+        named = {"name": value.name} if isinstance(value, Strategy | Cluster | Optimizer) else {}
         return named | {field.name: _to_json(getattr(value, field.name)) for field in fields(value)}
     return list(value) if isinstance(value, tuple) else value
 
@@ -135,15 +161,18 @@ def read_specification(folder: RunFolder) -> Specification:
 def _from_json(kind: Any, data: Any, where: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, Value):
         return kind.family.parse(_checked(str, data, where))
-    if kind not in (Strategy, Cluster) and not is_dataclass(kind):
+    if data is not None and NoneType in get_args(kind) and is_dataclass(get_args(kind)[0]):
+        kind = get_args(kind)[0]
+    if not is_dataclass(kind):
         return tuple(data) if isinstance(_checked(kind, data, where), list) else data
     data = dict(_checked(dict, data, where))
-    if kind in (Strategy, Cluster):
-        members: Mapping[str, type[Any]] = STRATEGIES if kind is Strategy else CLUSTERS
-        name = data.pop("name", None)
-        if name not in members:
-            kind_name = kind.__name__.lower()
-            raise UserError(f"{where} has the unknown {kind_name} '{name}': choose from {', '.join(members)}")
+    if isinstance(kind, type) and kind in AXES:
+        members, usual = AXES[kind]
+        name = data.pop("name", usual)
+        if not isinstance(name, str) or name not in members:
+            raise UserError(
+                f"{where} has the unknown {kind.__name__.lower()} '{name}': choose from {', '.join(members)}"
+            )
         kind = members[name]
     kinds = get_type_hints(kind)
     known = {field.name for field in fields(kind)}

@@ -1,10 +1,11 @@
 """What every way of training together has in common, and the register of them all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_type_hints
 
+from manyhands.compression import Compression, Uncompressed
 from manyhands.errors import UserError
 from manyhands.values import read
 
@@ -40,7 +41,17 @@ class Strategy:
     paper: ClassVar[str]
     url: ClassVar[str]
     unit: ClassVar[Literal["epoch", "round"]] = "epoch"
-    servers: ClassVar[int] = 0
+    default_optimizer: ClassVar[str] = "sgd"
+    """the name of the optimiser of local steps, where the run does not choose one"""
+    polls: ClassVar[bool] = False
+    """whether its nodes look for messages without waiting for them"""
+    followers_keep_weights: ClassVar[bool] = False
+    """whether workers that answer a server have weights of their own, which a checkpoint must keep"""
+    pools_data: ClassVar[bool] = False
+    """whether the first worker holds the samples of all, and draws the batches of all"""
+
+    compression: Compression = Uncompressed()
+    """of the updates that are sent, with error feedback"""
 
     def __str__(self) -> str:
         """The name and what differs from the defaults: ``gossip:topology=complete``."""
@@ -52,12 +63,38 @@ class Strategy:
         return f"{self.name}:{','.join(options)}" if options else self.name
 
     @property
+    def servers(self) -> int:
+        """How many nodes there are beside the workers."""
+        return 0
+
+    def conductors(self, workers: range, servers: range) -> range:
+        """The nodes whose loops drive the training, and whose mean weights are its result."""
+        return servers or workers
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each server holds a part of the weights, instead of all of them."""
+        return False
+
+    @property
     def synchronous(self) -> bool:
         """Whether the result does not depend on the order in which messages arrive."""
         return True
 
     def check(self, workers: int) -> None:
         """Raise UserError if the strategy cannot work with so many workers."""
+
+    def fit(self, parameters: int) -> None:
+        """Raise UserError if the strategy cannot work with a model of so many trainable parameters."""
+        self.compression.check(parameters)
+        if self.servers > parameters:
+            raise UserError(
+                f"--strategy.servers {self.servers} is more than the {parameters:,} parameters that they would share"
+            )
+
+    def facts(self, workers: int) -> dict[str, float]:
+        """What is known of the strategy before it runs, by name, such as the spectral gap of its topology."""
+        return {}
 
     def rounds(self, epochs: int) -> int:
         """How many of the strategy's units (epochs, or rounds) draw as many samples as ``epochs`` passes."""
@@ -82,7 +119,7 @@ def parse_strategy(text: str) -> Strategy:
     kinds = get_type_hints(STRATEGIES[name])
     options = {option.name: kinds[option.name] for option in fields(STRATEGIES[name])}
     values = {}
-    for part in filter(None, rest.split(",")):
+    for part in _options(rest, options):
         key, _, value = part.partition("=")
         key = key.replace("-", "_")
         if key not in options:
@@ -91,7 +128,28 @@ def parse_strategy(text: str) -> Strategy:
     return STRATEGIES[name](**values)
 
 
+def _options(text: str, names: Collection[str]) -> list[str]:
+    """``option=value`` parts; what follows a comma but names no option belongs to the value before it.
+
+    So ``topology=random-regular:3,seed=5`` is one part.
+    """
+    parts: list[str] = []
+    for word in filter(None, text.split(",")):
+        key = word.partition("=")[0].replace("-", "_")
+        if parts and key not in names and ":" in parts[-1]:
+            parts[-1] += f",{word}"
+        else:
+            parts.append(word)
+    return parts
+
+
 def positive(strategy: str, option: str, value: float) -> None:
     """Raise UserError unless the option's value is above zero."""
     if not value > 0:
         raise UserError(f"--strategy.{option.replace('_', '-')} of {strategy} must be positive, not {value}")
+
+
+def dense_alone(strategy: Strategy, why: str) -> None:
+    """Raise UserError if the strategy's compression leaves numbers out, where error feedback cannot make up for it."""
+    if not strategy.compression.dense:
+        raise UserError(f"{strategy.name} cannot use {strategy.compression}: {why}; use bf16, int8 or qsgd")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class FedAvg(Strategy):
     """Federated averaging: each round a cohort trains on its own data; the server averages by sample counts.
 
-    With all workers in the cohort and one full-batch step each it is synchronous SGD over unequal parts.
+    What a worker sends back is how its weights changed. With all workers in the cohort and one full-batch step each it
+    is synchronous SGD over unequal parts.
     """
 
     fraction: float = 1.0
@@ -39,12 +40,11 @@ class FedAvg(Strategy):
         async for number in node.rounds():
             cohort = node.choose(node.workers, size, "cohort", number)
             await node.broadcast(cohort, node.weights)
-            replies = await node.gather(cohort)
-            samples = [node.samples_of(worker) for worker in cohort]
-            node.weights = node.average([weights for (weights,) in replies], samples)
+            updates = [node.decompress(payload, len(node.weights)) for (payload,) in await node.gather(cohort)]
+            node.weights += node.average(updates, [node.samples_of(worker) for worker in cohort])
 
     async def worker(self, node: "Node") -> None:
         async for (weights,) in node.incoming(node.server):
             node.weights = weights
             await node.train(node.local_batches(self.local_epochs))
-            await node.send(node.server, node.weights)
+            await node.send(node.server, node.compress(node.weights - weights))

@@ -1,10 +1,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manyhands.compression import Uncompressed
+from manyhands.errors import UserError
 from manyhands.strategies.base import Strategy, register
 from manyhands.strategies.topology import Ring, Topology
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from manyhands.clusters.node import Node
 
 
@@ -13,21 +17,62 @@ if TYPE_CHECKING:
 class Gossip(Strategy):
     """D-PSGD: after each local step every worker averages its weights with those of its neighbours alone.
 
-    On the complete graph this averages the weights of all after each step.
+    On the complete graph this averages the weights of all after each step. Compressed, it is CHOCO-SGD (Koloskova et
+    al. 2019, https://arxiv.org/abs/1902.00340): neighbours keep an estimate of each other, and send what changes it.
     """
 
     topology: Topology = Ring()
     """who talks to whom"""
+    consensus_step: float = 1.0
+    """how far to go towards the neighbours' mean; below 1 where compression is strong (γ in CHOCO-SGD)"""
 
     paper = "Lian et al. 2017, Can Decentralized Algorithms Outperform Centralized Algorithms?"
     url = "https://arxiv.org/abs/1705.09056"
 
+    def __post_init__(self) -> None:
+        if not 0 < self.consensus_step <= 1:
+            raise UserError(f"--strategy.consensus-step must lie in (0, 1], not {self.consensus_step}")
+
     def check(self, workers: int) -> None:
         self.topology.check(workers)
+        if not self.topology.balanced(workers):
+            raise UserError(
+                f"over {self.topology.label} some workers are heard more than others, which gossip would not notice: "
+                "use push-sum"
+            )
+        if not isinstance(self.compression, Uncompressed) and self.topology.period(workers) > 1:
+            raise UserError(
+                f"gossip cannot compress over {self.topology}: neighbours that change keep no estimate of each other; "
+                "use a topology that stays"
+            )
+
+    def facts(self, workers: int) -> dict[str, float]:
+        return {"spectral_gap": self.topology.spectral_gap(workers)}
 
     async def worker(self, node: "Node") -> None:
-        mixing = self.topology.mixing(node.rank, len(node.workers))
         async for batch in node.batches():
             gradient = await node.gradient(batch)
             node.step(gradient)
-            node.weights = await node.mix(mixing)
+            mean = await self.mix(node, batch.step)
+            node.weights = mean if self.consensus_step == 1 else node.weights.lerp(mean, self.consensus_step)
+
+    async def mix(self, node: "Node", step: int) -> "Tensor":
+        """The mean of the neighbours' weights and the node's own, by the row of the mixing matrix."""
+        mixing = self.topology.mixing(node.rank, len(node.workers), step)
+        if isinstance(self.compression, Uncompressed):
+            return await node.mix(mixing, to=self.topology.neighbours(node.rank, len(node.workers), step))
+        return await self.mix_estimates(node, mixing)
+
+    async def mix_estimates(self, node: "Node", mixing: dict[int, float]) -> "Tensor":
+        """The weights moved by what the neighbours are estimated to differ: x + Σⱼ wⱼ·(x̂ⱼ - x̂)."""
+        estimates = {rank: node.kept(f"estimate-{rank}") for rank in mixing}
+        sent = node.kept("sent")
+        payload = node.compress(node.weights - sent)
+        sent.copy_(node.weights)
+        others = [rank for rank in mixing if rank != node.rank]
+        await node.broadcast(others, payload)
+        payloads = {message.source: message.tensors[0] for message in await node.gather(others)}
+        for rank, estimate in estimates.items():
+            estimate += node.decompress(payloads.get(rank, payload), len(estimate))
+        mean = node.average(list(estimates.values()), list(mixing.values()))
+        return node.weights + (mean - estimates[node.rank])

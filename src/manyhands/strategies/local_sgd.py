@@ -1,7 +1,8 @@
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from manyhands.strategies.base import Strategy, positive, register
+from manyhands.strategies.base import register
+from manyhands.strategies.periodic import Periodic
 
 if TYPE_CHECKING:
     from manyhands.clusters.node import Node
@@ -9,25 +10,18 @@ if TYPE_CHECKING:
 
 @register("local-sgd")
 @dataclass(frozen=True, kw_only=True)
-class LocalSGD(Strategy):
+class LocalSGD(Periodic):
     """Every worker takes steps of its own; every ``period`` steps, or each epoch, all average their weights.
 
     ``period=1`` without momentum is all-reduce of the gradients.
     """
 
-    period: int | Literal["epoch"] = "epoch"
-    """steps between two averagings, or once an epoch"""
-
     paper = "Stich 2019, Local SGD Converges Fast and Communicates Little"
     url = "https://arxiv.org/abs/1805.09767"
-
-    def __post_init__(self) -> None:
-        if self.period != "epoch":
-            positive("local-sgd", "period", self.period)
 
     async def worker(self, node: "Node") -> None:
         async for batch in node.batches():
             gradient = await node.gradient(batch)
             node.step(gradient)
-            if batch.ends_epoch or (self.period != "epoch" and (batch.step + 1) % self.period == 0):
-                node.weights = await node.all_reduce(node.weights)
+            if self.due(batch):
+                self.agree(node, await self.average(node))

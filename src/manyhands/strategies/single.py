@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manyhands.compression import Uncompressed
 from manyhands.errors import UserError
 from manyhands.strategies.base import Strategy, register
 
@@ -15,6 +16,10 @@ class Single(Strategy):
 
     paper = "Robbins & Monro 1951, A Stochastic Approximation Method"
     url = "https://doi.org/10.1214/aoms/1177729586"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.compression, Uncompressed):
+            raise UserError(f"single sends nothing that {self.compression} could compress: leave out compression")
 
     def check(self, workers: int) -> None:
         if workers != 1:

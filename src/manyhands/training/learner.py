@@ -1,8 +1,11 @@
 """A model as flat vectors: its parameters are views into one vector of weights, its gradients into another."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from math import isfinite
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,9 +13,9 @@ from manyhands import seeds
 from manyhands.tasks.task import Samples, Task
 from manyhands.training.evaluation import Evaluation, evaluate
 from manyhands.training.loss import CrossEntropy
-from manyhands.training.optimizer import SGD
+from manyhands.training.optimizer import Optimizer
 from manyhands.training.precision import Precision
-from manyhands.training.sampler import Batch
+from manyhands.training.sampler import Batch, micro_sizes
 
 
 class Learner:
@@ -23,9 +26,18 @@ class Learner:
     """
 
     def __init__(
-        self, task: Task, *, loss: CrossEntropy, precision: Precision, device: torch.device, seed: int
+        self,
+        task: Task,
+        *,
+        loss: CrossEntropy,
+        precision: Precision,
+        device: torch.device,
+        seed: int,
+        micro_batch: int | None = None,
     ) -> None:
         self.task, self.loss, self.precision, self.device, self.seed = task, loss, precision, device, seed
+        self.micro_batch = micro_batch
+        """the most samples computed on at once: larger batches are made of several, whose gradients are added up"""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.entropy(seed, "weights") % 2**63)
             self.module = task.model().to(device)
@@ -33,6 +45,8 @@ class Learner:
         self._buffers = [b for b in self.module.buffers() if b.is_floating_point()]
         # Whole-number buffers, such as batch norm's count of batches, are no part of anybody's weights.
         self._counters = {n: b.clone() for n, b in self.module.named_buffers() if not b.is_floating_point()}
+        self.shapes = tuple(tuple(p.shape) for p in self._parameters)
+        """of the trainable tensors, in the order in which they stand in the vector"""
         self.parameters = sum(p.numel() for p in self._parameters)
         """T, the number of trainable parameters"""
         self.buffers = sum(b.numel() for b in self._buffers)
@@ -64,40 +78,73 @@ class Learner:
 
     def inputs(self, batch: Batch, rank: int) -> tuple[Tensor, Tensor]:
         """The batch itself, normalised and augmented on the device: inputs float32 [b, …], targets int64 [b]."""
+        if batch.tensors is not None:
+            return batch.tensors
         indices = torch.from_numpy(batch.indices).to(self.device)
         inputs, targets = self.task.train.inputs[indices], self.task.train.targets[indices]
         if self.task.augmentation is not None:
-            inputs = self.task.augmentation(inputs, self._generator(rank, "augmentation", batch.number))
+            inputs = self.task.augmentation(inputs, self._generator(rank, "augmentation", batch))
         return self.precision.layout(self.task.prepare(inputs)), targets
 
-    def _generator(self, rank: int, purpose: str, number: int) -> torch.Generator:
-        return torch.Generator().manual_seed(seeds.entropy(self.seed, rank, purpose, number) % 2**63)
+    def _generator(self, rank: int, purpose: str, batch: Batch) -> torch.Generator:
+        return torch.Generator().manual_seed(self._entropy(rank, purpose, batch))
+
+    def _entropy(self, rank: int, purpose: str, batch: Batch) -> int:
+        part = (batch.part,) if batch.part else ()
+        return seeds.entropy(self.seed, rank, purpose, batch.number, *part) % 2**63
+
+    def micro_batches(self, batch: Batch) -> list[Batch]:
+        """The batch in parts of at most ``micro_batch`` samples; each has random numbers of its own."""
+        sizes = micro_sizes(len(batch), self.micro_batch)
+        if len(sizes) == 1:
+            return [batch]
+        if batch.tensors is not None:
+            inputs, targets = (torch.split(tensor, sizes) for tensor in batch.tensors)
+            return [
+                replace(batch, tensors=pair, part=part) for part, pair in enumerate(zip(inputs, targets, strict=True))
+            ]
+        pieces = np.split(batch.indices, np.cumsum(sizes)[:-1])
+        return [replace(batch, indices=indices, part=part) for part, indices in enumerate(pieces)]
 
     def batch_loss(self, batch: Batch, rank: int, module: nn.Module | None = None) -> Tensor:
-        """The loss on a batch, ready for backward. ``module`` may wrap this learner's own."""
+        """The loss on a batch, computed at once, ready for backward. ``module`` may wrap this learner's own."""
         inputs, targets = self.inputs(batch, rank)
         if self.stochastic:
-            torch.manual_seed(seeds.entropy(self.seed, rank, "dropout", batch.number) % 2**63)
+            torch.manual_seed(self._entropy(rank, "dropout", batch))
         with self.precision.autocast(self.device):
             return self.loss((module or self.module)(inputs), targets)
+
+    def backward(self, batch: Batch, rank: int, module: nn.parallel.DistributedDataParallel | None = None) -> float:
+        """Add the gradient on a batch to what is collected; the loss.
+
+        Micro-batches one after another, each with its share of the samples for a weight: the mean over the batch.
+        Batch norm sees micro-batches. A ``module`` that wraps this learner's own synchronises in the last one.
+        """
+        parts = self.micro_batches(batch)
+        total = 0.0
+        for place, part in enumerate(parts, 1):
+            last = place == len(parts)
+            with nullcontext() if last or module is None else module.no_sync():
+                loss = self.batch_loss(part, rank, module) * (len(part) / len(batch))
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
 
     def gradient(self, weights: Tensor, batch: Batch, rank: int) -> tuple[Tensor, float]:
         """The gradient at ``weights`` on a batch, float32 [T], and the loss; batch statistics in weights change."""
         gradient = torch.zeros(self.parameters, device=self.device)
         self.bind(weights)
         self.collect(gradient)
-        loss = self.batch_loss(batch, rank)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return gradient, float(loss.detach())
+        return gradient, self.backward(batch, rank)
 
     def leaves_unused(self, batch: Batch, rank: int) -> bool:
         """Whether some trainable parameters have no part in the loss. Batch statistics change."""
-        loss = self.batch_loss(batch, rank)
+        loss = self.batch_loss(self.micro_batches(batch)[0], rank)
         gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
         return any(gradient is None for gradient in gradients)
 
     def train(
-        self, weights: Tensor, batches: Iterable[Batch], rank: int, optimizer: SGD, lr: float, mask: Tensor | None
+        self, weights: Tensor, batches: Iterable[Batch], rank: int, optimizer: Optimizer, lr: float, mask: Tensor | None
     ) -> list[float]:
         """A step of a fresh optimiser for each batch, in place; the losses. Stops at one that is not finite."""
         self.bind(weights)
@@ -108,12 +155,10 @@ class Learner:
         losses = []
         for batch in batches:
             gradient.zero_()
-            loss = self.batch_loss(batch, rank)
-            loss.backward()  # type: ignore[no-untyped-call]
-            losses.append(float(loss.detach()))
+            losses.append(self.backward(batch, rank))
             if not isfinite(losses[-1]):
                 break
-            optimizer.step(parameters, gradient, state, lr, mask)
+            optimizer.step(parameters, gradient, state, lr, mask, self.shapes)
         return losses
 
     def evaluate(self, weights: Tensor, samples: Samples) -> Evaluation:

@@ -11,7 +11,7 @@ class Plan:
     """epochs or rounds in all"""
     steps_per_epoch: int
     lr: float
-    """after scaling with the number of workers"""
+    """after scaling with the samples of a step"""
     schedule: Schedule
     warm_up: float = 0.0
     """share of the training in which the learning rate rises linearly"""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from manyhands import seeds
 
@@ -18,9 +19,21 @@ class Batch:
     step: int = 0
     """the global step, from 0, where the strategy counts steps"""
     ends_epoch: bool = False
+    tensors: tuple[Tensor, Tensor] | None = None
+    """the samples themselves, where they were sent: inputs [b, …], targets int64 [b]"""
+    part: int = 0
+    """which of the micro-batches of a larger batch, from 0"""
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.indices if self.tensors is None else self.tensors[1])
+
+
+def micro_sizes(samples: int, micro_batch: int | None) -> list[int]:
+    """How a batch is cut into micro-batches, computed one after another: full ones, then the rest; None is no limit."""
+    if micro_batch is None or samples <= micro_batch:
+        return [samples]
+    full, rest = divmod(samples, micro_batch)
+    return [micro_batch] * full + [rest] * (rest > 0)
 
 
 class Sampler:

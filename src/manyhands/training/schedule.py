@@ -1,11 +1,12 @@
-"""How the learning rate changes over a training: schedules, warm-up and the linear scaling rule.
+"""How the learning rate changes over a training: schedules, warm-up and scaling with the batch.
 
 A schedule knows nothing of steps or epochs: it maps the fraction of the training that is done, in [0, 1], to
 a factor on the learning rate. So it means the same for any number of workers and any batch size.
 """
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, pi, sqrt
+from typing import Literal
 
 from manyhands.errors import UserError
 from manyhands.values import Family, Value
@@ -87,25 +88,24 @@ def warm_up(progress: float, fraction: float, start: float = 0.0) -> float:
     """Gradual warm-up (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section 2.2).
 
     A factor that rises linearly from ``start`` to 1 over the first ``fraction`` of the training, and stays
-    there. It multiplies the schedule's factor. With the linear scaling rule the paper's start is 1 / workers.
+    there. It multiplies the schedule's factor. With scaling, the paper's start is the
+    rate of one worker: 1 / ``lr_scale``.
     """
     if progress >= fraction:
         return 1.0
     return start + (1.0 - start) * progress / fraction
 
 
-def scaled_lr(lr: float, workers: int, rule: str) -> float:
-    """The learning rate for ``workers`` times the batch: ``none`` keeps it, ``linear`` multiplies it too.
+LrScaling = Literal["none", "linear", "sqrt"]
 
-    Linear scaling rule: Goyal et al. 2017 (https://arxiv.org/abs/1706.02677), section 2.1. Raises UserError
-    for another rule.
+
+def lr_scale(rule: LrScaling, times: int) -> float:
+    """The factor on the learning rate when a step takes ``times`` the samples: 1, ``times`` or its square root.
+
+    Linear scaling rule: Goyal et al. 2017 (https://arxiv.org/abs/1706.02677), section 2.1; square root:
+    Krizhevsky 2014 (https://arxiv.org/abs/1404.5997), and You et al. 2020 (https://arxiv.org/abs/1904.00962) for LAMB.
     """
-    match rule:
-        case "none":
-            return lr
-        case "linear":
-            return lr * workers
-    raise UserError(f"unknown learning-rate scaling '{rule}': choose from none, linear")
+    return {"none": 1.0, "linear": float(times), "sqrt": sqrt(times)}[rule]
 
 
 def _anneal(start: float, end: float, fraction: float) -> float:

@@ -17,8 +17,9 @@ from manyhands.clusters.cluster import Processes
 from manyhands.clusters.processes.launch import Place, check_world
 from manyhands.errors import RunError, UserError
 from manyhands.runs.folder import RunFolder
+from manyhands.runs.reading import RunView
 from manyhands.runs.specification import Specification
-from manyhands.strategies import FedAvg, LocalSGD, ParameterServer, Strategy
+from manyhands.strategies import FedAvg, LocalSGD, ParameterServer, Strategy, parse_strategy
 
 
 def specify(strategy: Strategy | None = None, **options: Any) -> Specification:
@@ -71,6 +72,22 @@ def test_a_killed_node_ends_the_run_at_once_and_is_named(tmp_path: Path) -> None
     assert run.read_run()["status"] == "failed"
     assert "node 1" in run.read_run()["error"]
     assert run.read_checkpoint()[0]["completed"] >= 1
+
+
+@pytest.mark.parametrize("name", ["parameter-server:consistency=async", "ad-psgd"])
+def test_a_node_that_dies_in_the_middle_of_an_asynchronous_run_is_named(name: str, tmp_path: Path) -> None:
+    saboteur = Saboteur(rank=1, number=signal.SIGKILL)
+    with pytest.raises(RunError, match=r"^node 1 died \(killed by SIGKILL\); the run was stopped$"):
+        lab.train(specify(parse_strategy(name), epochs=10_000), out=tmp_path / "run", observer=saboteur)
+    saboteur.assert_nothing_is_left()
+    run = RunFolder(tmp_path / "run")
+    assert run.read_run()["status"] == "failed"
+    rows, order = run.read_history(), run.read_rows("order.jsonl")
+    assert 0 <= len(rows) - len(order) <= 1
+    assert [row["completed"] for row in order] == list(range(len(order)))
+    view = RunView.read(tmp_path / "run")
+    assert view.status == "failed"
+    assert len(view.history) == len(rows) >= 2
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_time_cannot_go_backwards() -> None:
 def test_events_come_by_time_then_priority_then_order() -> None:
     queue = EventQueue()
     times, priorities = [2, 1, 1, 2, 1], [0, 1, 0, -1, 0]
-    pushed = [queue.push(time, nothing, priority) for time, priority in zip(times, priorities, strict=True)]
+    pushed = [queue.push(time, nothing, priority=priority) for time, priority in zip(times, priorities, strict=True)]
     assert [queue.pop() for _ in pushed] == [pushed[i] for i in (2, 4, 1, 3, 0)]
 
 
@@ -83,7 +83,7 @@ def test_the_queue_is_a_sorted_list_without_the_cancelled(data: st.DataObject) -
         match data.draw(st.sampled_from(["push", "push", "push", "cancel", "pop"])):
             case "push":
                 times, priorities = st.integers(0, 5), st.integers(-1, 1)
-                pending.append(queue.push(data.draw(times), nothing, data.draw(priorities)))
+                pending.append(queue.push(data.draw(times), nothing, priority=data.draw(priorities)))
             case "cancel" if pending:
                 queue.cancel(pending.pop(data.draw(st.integers(0, len(pending) - 1))))
             case "pop" if pending:

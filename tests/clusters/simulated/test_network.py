@@ -1,8 +1,11 @@
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from math import ceil
+from operator import attrgetter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -179,6 +182,53 @@ def test_flows_are_delivered_when_exact_arithmetic_says(case: Traffic) -> None:
     exact = fair_deliveries(network, transfers, whole)
     for time, expected in zip(deliver(network, transfers), exact, strict=True):
         assert abs(time - expected) <= 1 + expected / 10**9
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> tuple[Network, list[Transfer]]:
+    """Many to one host, at different times, and a few others that may get in their way."""
+    hosts = draw(st.integers(4, 16))
+    overrides = draw(st.dictionaries(st.integers(0, hosts - 1), st.sampled_from([10**8, 25 * 10**7]), max_size=2))
+    network = Network.star(hosts, 10**9, draw(st.sampled_from([0, 100])), overrides)
+    times, sizes = st.integers(0, 3000), st.integers(0, 2000)
+    to_one = st.builds(Transfer, at=times, source=st.integers(1, hosts - 1), destination=st.just(0), size=sizes)
+    anywhere = st.builds(
+        Transfer, at=times, source=st.integers(0, hosts - 1), destination=st.integers(0, hosts - 1), size=sizes
+    ).filter(lambda transfer: transfer.source != transfer.destination)
+    sender = attrgetter("source")
+    return network, draw(st.lists(to_one, min_size=3, max_size=20, unique_by=sender)) + draw(
+        st.lists(anywhere, max_size=3)
+    )
+
+
+def test_a_crowd_at_one_host_is_delivered_when_exact_arithmetic_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools, as they are made, joined, left and dissolved."""
+    made: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., Any]:
+        method = getattr(Flows, name)
+
+        def call(flows: Flows, *arguments: Any) -> Any:
+            answer = method(flows, *arguments)
+            made[name if answer is None else f"{name} {answer}"] += 1
+            return answer
+
+        return call
+
+    for name in ("_make_pool", "_admit", "_leave_pool", "_dissolve"):
+        monkeypatch.setattr(Flows, name, counted(name))
+
+    @same_200
+    @given(crowds())
+    def check(case: Traffic) -> None:
+        network, transfers = case
+        exact = fair_deliveries(network, transfers, whole)
+        for time, expected in zip(deliver(network, transfers), exact, strict=True):
+            assert abs(time - expected) <= 2
+
+    check()
+    assert set(made) == {"_make_pool", "_admit True", "_admit False", "_leave_pool", "_dissolve"}
+    assert min(made.values()) > 30
 
 
 @same_200

@@ -1,60 +1,17 @@
 """The event loop of the simulated cluster, by strategies written for it alone."""
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 import torch
+from scripted import Scripted, make_task, simulate
 from torch import nn
 
-from manyhands import lab
 from manyhands.clusters.cluster import Simulated
 from manyhands.clusters.node import Node
 from manyhands.errors import RunError
-from manyhands.runs.specification import Specification
 from manyhands.strategies import AllReduce, FedAvg, ParameterServer, Strategy
-from manyhands.tasks.task import Task
-
-
-def make_task(samples: int = 64, model: Callable[[], nn.Module] = lambda: nn.Linear(4, 2)) -> Task:
-    inputs = torch.randn(samples, 4, generator=torch.Generator().manual_seed(0))
-    return Task(model=model, train=(inputs, inputs[:, 0].gt(0).long()), test=(inputs, inputs[:, 0].gt(0).long()))
-
-
-def simulate(
-    strategy: Strategy,
-    folder: Path,
-    workers: int = 2,
-    task: Task | None = None,
-    cluster: Simulated | None = None,
-    **options: Any,
-) -> dict[str, Any]:
-    """The ledger of a run."""
-    defaults = {} if "rounds" in options else {"epochs": 1}
-    specification = Specification(
-        strategy=strategy, workers=workers, cluster=cluster or Simulated(), batch_size=8, **(defaults | options)
-    )
-    lab.train(specification, task=task or make_task(), out=folder)
-    content: dict[str, Any] = json.loads((folder / "ledger.json").read_text())
-    return content
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scripted(Strategy):
-    """Each worker's part is a method of its own; what they saw is noted in ``seen``."""
-
-    name = "scripted"
-    seen: ClassVar[list[Any]]
-
-    def __init_subclass__(cls) -> None:
-        cls.seen = []
-
-    async def worker(self, node: Node) -> None:
-        async for _ in node.epochs():
-            await getattr(self, f"worker_{node.rank}")(node)
+from manyhands.strategies.consistency import CONSISTENCIES
 
 
 def test_a_small_message_does_not_overtake_a_large_one(tmp_path: Path) -> None:
@@ -65,8 +22,8 @@ def test_a_small_message_does_not_overtake_a_large_one(tmp_path: Path) -> None:
 
         async def worker_1(self, node: Node) -> None:
             for _ in range(4):
-                source, (tensor,) = await node.receive_any()
-                self.seen.append((source, tensor.numel()))
+                message = await node.receive_any()
+                self.seen.append((message.source, message.tensors[0].numel()))
 
     simulate(Overtaking(), tmp_path / "run")
     assert Overtaking.seen == [(0, 10_000_000), (0, 1), (0, 1_000_000), (0, 0)]
@@ -81,7 +38,7 @@ def test_messages_of_different_senders_arrive_as_the_network_brings_them(tmp_pat
             await node.send(2, torch.zeros(1))
 
         async def worker_2(self, node: Node) -> None:
-            first, _ = await node.receive_any()
+            first = (await node.receive_any()).source
             self.seen.append(first)
             await node.receive(1 - first)
 
@@ -114,7 +71,8 @@ def test_what_is_sent_is_what_it_was_when_it_was_sent(tmp_path: Path) -> None:
             tensor.zero_()
 
         async def worker_1(self, node: Node) -> None:
-            self.seen.extend((await node.receive(0))[0].tolist())
+            (tensor,) = await node.receive(0)
+            self.seen.extend(tensor.tolist())
 
     simulate(Hasty(), tmp_path / "run")
     assert Hasty.seen == [1, 1, 1]
@@ -193,6 +151,11 @@ def test_a_deadlock_is_told_with_who_waits_for_what(strategy: Strategy, places: 
     assert str(error.value) == f"deadlock in scripted: {places}"
 
 
+def test_of_many_that_are_stuck_a_few_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"^deadlock in scripted: node 1 .*; node 8 waits .*; and 11 more$"):
+        simulate(Leaving(), tmp_path / "run", workers=20)
+
+
 def test_a_strategy_that_fails_is_a_defect_and_keeps_its_traceback(tmp_path: Path) -> None:
     class Faulty(Scripted):
         async def worker(self, node: Node) -> None:
@@ -216,8 +179,8 @@ def test_an_all_reduce_of_two_thousand_workers(tmp_path: Path) -> None:
 def test_a_straggler_holds_up_those_who_wait_for_it_and_nobody_else(tmp_path: Path) -> None:
     """An epoch is a fixed number of gradients: the others make those that the straggler does not."""
 
-    def seconds(consistency: Any, slow: tuple[str, ...]) -> float:
-        strategy = ParameterServer(consistency=consistency)
+    def seconds(consistency: str, slow: tuple[str, ...]) -> float:
+        strategy = ParameterServer(consistency=CONSISTENCIES.parse(consistency))
         folder = tmp_path / f"{consistency}{len(slow)}"
         ledger = simulate(strategy, folder, workers=8, task=make_task(1024), cluster=Simulated(slow=slow))
         total: float = ledger["seconds"]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +12,26 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load, save
 from torch import Tensor
-from torch._C._distributed_c10d import GradBucket
+from torch._C._distributed_c10d import GradBucket, Store
 from torch.nn.parallel import DistributedDataParallel
 
-from manyhands.clusters import collectives
 from manyhands.clusters.experiment import Experiment
-from manyhands.clusters.node import AllReduce, Gradient, MeanGradient, Message, Quiet, Receive, Send, Train
+from manyhands.clusters.node import (
+    NATIVE,
+    AllReduce,
+    Claim,
+    Gradient,
+    Load,
+    MeanGradient,
+    Message,
+    Poll,
+    Quiet,
+    Receive,
+    Send,
+    Tensors,
+    Train,
+)
+from manyhands.clusters.processes.stopwatch import Stopwatch
 from manyhands.clusters.processes.wire import Kind, PeerLost, Wire
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.recorder import Checkpoint, Recorder
@@ -26,32 +39,11 @@ from manyhands.training.evaluation import Evaluation
 from manyhands.training.sampler import Batch
 
 
-class Stopwatch:
-    """Real time in nanoseconds, without the pauses in which a run is measured and saved."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter_ns()
-        self._stopped: int | None = None
-
-    def now(self) -> int:
-        return time.perf_counter_ns() - self._start if self._stopped is None else self._stopped
-
-    def set(self, now: int) -> None:
-        self._start = time.perf_counter_ns() - now
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        self._stopped = self.now()
-        yield
-        self.set(self._stopped)
-        self._stopped = None
-
-
 class Driver:
     """One node of a cluster of processes. ``recorder`` is given to the lead, the first conductor, alone."""
 
-    def __init__(self, experiment: Experiment, rank: int, recorder: Recorder | None) -> None:
-        self.experiment, self.recorder = experiment, recorder
+    def __init__(self, experiment: Experiment, rank: int, store: Store, recorder: Recorder | None) -> None:
+        self.experiment, self.store, self.recorder = experiment, store, recorder
         self.learner = experiment.make_learner()
         self.node = experiment.make_nodes(self.learner)(rank)
         self.strategy = experiment.specification.strategy
@@ -66,7 +58,10 @@ class Driver:
         self.parallel: DistributedDataParallel | None = None
         self.gradient_buffer = torch.zeros(self.learner.parameters, device=experiment.device)
         self.last_bucket_ready = 0
-        self.buckets_reduced = 0
+        self.received = 0
+        """messages of the strategy"""
+        self.order: list[int] = []
+        """what chance decided since the last report: whose message came first, who took which step"""
 
     def run(self, checkpoint: Checkpoint | None, resume: bool) -> None:
         """Train to the end. The lead writes the results."""
@@ -102,6 +97,10 @@ class Driver:
         self.node.record(loss, len(effect.batch), effect.batch.number)
         return gradient
 
+    def _load(self, effect: Load) -> Tensors:
+        with self._timed("compute"):
+            return self.learner.inputs(effect.batch, self.node.rank)
+
     def _train(self, effect: Train) -> None:
         node = self.node
         with self._timed("compute"):
@@ -123,16 +122,13 @@ class Driver:
             with self.watch.paused():
                 self.parallel = self._wrap(batch)
         self.gradient_buffer.zero_()
-        self.buckets_reduced = 0
-        loss = self.learner.batch_loss(batch, node.rank, self.parallel)
         with _naming_peers():
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = self.learner.backward(batch, node.rank, self.parallel)
         end = self.watch.now()
         # Everything after the moment when the last bucket's gradients were there is communication laid bare.
         node.ledger.compute += self.last_bucket_ready - start
         node.ledger.exposed += end - self.last_bucket_ready
-        self._count_ring(self.gradient_buffer, self.buckets_reduced)
-        node.record(float(loss.detach()), len(batch), batch.number)
+        node.record(loss, len(batch), batch.number)
         return self.gradient_buffer
 
     def _wrap(self, batch: Batch) -> DistributedDataParallel:
@@ -150,13 +146,14 @@ class Driver:
         # After its first backward pass it lays out its buckets anew, which changes the order of its sums. That pass
         # is taken here for nothing, so that a resumed run sums as an uninterrupted one does.
         with _naming_peers():
-            self.learner.batch_loss(batch, self.node.rank, parallel).backward()  # type: ignore[no-untyped-call]
+            self.learner.backward(self.learner.micro_batches(batch)[0], self.node.rank, parallel)
         self.node.buffers = buffers
         return parallel
 
     def _reduce_bucket(self, _: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
         self.last_bucket_ready = self.watch.now()
-        self.buckets_reduced += 1
+        if not self.watch.stopped:  # as it is in the pass that is taken for nothing
+            self._count(bucket.buffer())
         buffer = bucket.buffer().div_(len(self.experiment.workers))
         work = dist.all_reduce(buffer, group=self.worker_group, async_op=True)
         assert work is not None
@@ -166,10 +163,14 @@ class Driver:
     # ---- talking
 
     def _send(self, effect: Send) -> None:
-        ledger = self.node.ledger
+        node = self.node
         with self._timed("exposed"):
-            ledger.bytes_sent += self.wire.send(effect.to, Kind.DATA, *effect.tensors, progress=self.node.progress)
-        ledger.messages_sent += 1
+            node.ledger.bytes_sent += self.wire.send(
+                effect.to, Kind.DATA, *effect.tensors, progress=node.progress, tag=effect.tag
+            )
+            if self.strategy.polls:
+                self.store.add(f"announced/{effect.to}", 1)
+        node.ledger.messages_sent += 1
 
     def _receive(self, effect: Receive) -> Message | None:
         """The wait for a message's header is waiting for its sender; the rest is the transfer."""
@@ -185,9 +186,27 @@ class Driver:
                 break
         with self._timed("exposed"):
             tensors = self.wire.receive_tensors(header)
+        self.received += 1
         self.node.ledger.bytes_received += sum(tensor.nbytes for tensor in tensors)
         self.node.progress = max(self.node.progress, header.progress)
-        return Message(header.source, tensors)
+        if effect.source is None:
+            self.order.append(header.source)
+        return Message(header.source, tensors, header.tag)
+
+    def _poll(self, _: Poll) -> Message | None:
+        """Gloo cannot tell whether a message is there without waiting for it, so each is announced in the store."""
+        with self._timed("exposed"):
+            announced = self.store.add(f"announced/{self.node.rank}", 0)
+        if announced > self.received:
+            return self._receive(Receive(None))
+        self.order.append(NOTHING)
+        return None
+
+    def _claim(self, effect: Claim) -> int | None:
+        with self._timed("exposed"):
+            number = self.store.add(f"claimed/{effect.pool}", 1) - 1
+        self.order.append(number if number < effect.limit else NOTHING)
+        return number if number < effect.limit else None
 
     def _all_reduce(self, effect: AllReduce) -> Tensor:
         mean = effect.tensor.clone(memory_format=torch.contiguous_format)
@@ -195,15 +214,16 @@ class Driver:
             with self._timed("exposed"), _naming_peers():
                 dist.all_reduce(mean, group=self.worker_group)
                 mean.div_(len(self.experiment.workers))
-            self._count_ring(mean)
+            self._count(mean)
         return mean
 
-    def _count_ring(self, tensor: Tensor, parts: int = 1) -> None:
-        workers, ledger = len(self.experiment.workers), self.node.ledger
-        sent = round(collectives.ring_all_reduce_bytes(workers, tensor.nbytes))
+    def _count(self, tensor: Tensor) -> None:
+        """Put an all-reduce of the backend's on the ledger."""
+        workers, rank, ledger = len(self.experiment.workers), self.node.rank, self.node.ledger
+        sent = NATIVE.bytes_sent(rank, workers, tensor.numel(), tensor.element_size())
         ledger.bytes_sent += sent
         ledger.bytes_received += sent
-        ledger.messages_sent += 2 * (workers - 1) * parts
+        ledger.messages_sent += NATIVE.messages_sent(rank, workers, tensor.numel())
 
     @contextmanager
     def _timed(self, kind: str) -> Iterator[None]:
@@ -238,14 +258,12 @@ class Driver:
             self.wire.expect(self.lead, Kind.GO_ON)
 
     def _result(self) -> tuple[Tensor, float]:
-        """The mean of the conductors' weights, and this node's squared distance to it."""
-        mean = self.node.weights.clone()
-        conductors = len(self.experiment.conductors)
-        if conductors > 1:
+        """The weights of the run, and this conductor's squared distance to them."""
+        weights = self.experiment.contribution(self.node)
+        if len(self.experiment.conductors) > 1:
             with _naming_peers():
-                dist.all_reduce(mean, group=self.conductor_group)
-            mean.div_(conductors)
-        return mean, float((self.node.weights - mean).square().sum())
+                dist.all_reduce(weights, group=self.conductor_group)
+        return weights, self.experiment.squared_distance(self.node, weights)
 
     def _evaluate_part(self, weights: Tensor) -> Evaluation | None:
         """This conductor's share of the test set."""
@@ -259,12 +277,17 @@ class Driver:
             "evaluation": part.state() if part else None,
             "loss": [self.node.loss_sum, self.node.loss_samples],
             "numbers": self.node.numbers(),
+            "order": self.order,
         }
         self.node.loss_sum, self.node.loss_samples = 0.0, 0
+        self.order = []
         return report
 
+    def _kept(self) -> dict[str, Tensor]:
+        return self.node.tensors(self.conducts or self.strategy.followers_keep_weights)
+
     def _report(self, distance: float, part: Evaluation | None) -> None:
-        tensors = {key: value.cpu().contiguous() for key, value in self.node.tensors(self.conducts).items()}
+        tensors = {key: value.cpu().contiguous() for key, value in self._kept().items()}
         self.wire.send(self.lead, Kind.REPORT, _bytes(self._own_report(distance, part)), _pack(tensors))
 
     def _take_down(self, mean: Tensor, distance: float, part: Evaluation | None) -> None:
@@ -275,7 +298,7 @@ class Driver:
         for rank in self._followers():
             self.wire.send(rank, Kind.REPORT_PLEASE)
         by_rank = {self.lead: self._own_report(distance, part)}
-        tensors = {f"{self.lead}/{key}": value for key, value in self.node.tensors(True).items()}
+        tensors = {f"{self.lead}/{key}": value for key, value in self._kept().items()}
         for rank in others:
             report, state = self.wire.expect(rank, Kind.REPORT)
             by_rank[rank] = json.loads(_unbytes(report))
@@ -295,6 +318,8 @@ class Driver:
             consensus=math.sqrt(sum(r["distance"] for r in reports) / len(self.experiment.conductors)),
             bytes_sent=sum(report["numbers"]["ledger"]["bytes_sent"] for report in reports),
         )
+        if not self.strategy.synchronous:
+            self.recorder.record_order(completed, {rank: report["order"] for rank, report in enumerate(reports)})
         if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
             self._finish(mean, evaluation, {rank: Ledger(**own["ledger"]) for rank, own in numbers.items()})
         Checkpoint(
@@ -338,11 +363,18 @@ class Driver:
         Gradient: _gradient,
         MeanGradient: _mean_gradient,
         Train: _train,
+        Load: _load,
         Send: _send,
         Receive: _receive,
+        Poll: _poll,
+        Claim: _claim,
         AllReduce: _all_reduce,
         Quiet: _quiet,
     }
+
+
+NOTHING = -1
+"""stands in the recorded order for no message and for no number left"""
 
 
 @contextmanager

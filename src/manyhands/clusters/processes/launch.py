@@ -58,7 +58,8 @@ class Place:
 def check_world(specification: Specification, world: int) -> None:
     """Raise UserError unless torchrun started a process for each node."""
     if specification.nodes != world:
-        servers = f" and {specification.strategy.servers} server" if specification.strategy.servers else ""
+        count = specification.strategy.servers
+        servers = f" and {count} server{'s' * (count > 1)}" if count else ""
         raise UserError(
             f"torchrun started {world} processes, but --workers {specification.size}{servers} "
             f"need {specification.nodes}: make nnodes x nproc-per-node {specification.nodes}, or change --workers"
@@ -182,7 +183,7 @@ def _run_node(
         if resume:
             checkpoint = Checkpoint.load(folder)
             recorder.go_on_from(checkpoint)
-    Driver(experiment, place.rank, recorder).run(checkpoint, resume)
+    Driver(experiment, place.rank, store, recorder).run(checkpoint, resume)
 
 
 @contextlib.contextmanager

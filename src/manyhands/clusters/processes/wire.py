@@ -5,6 +5,7 @@ a tensor of bytes.
 """
 
 import struct
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,7 +22,9 @@ DTYPES = (
 )  # fmt: skip
 MAX_DIMENSIONS = 6
 MAX_TENSORS = 7
-HEADER = 3 + MAX_TENSORS * (2 + MAX_DIMENSIONS)
+WINDOW = 16
+"""messages to one node that may be under way at once; the next waits until the oldest has been received"""
+HEADER = 4 + MAX_TENSORS * (2 + MAX_DIMENSIONS)
 
 
 class Kind(IntEnum):
@@ -44,6 +47,7 @@ class Header:
     kind: Kind
     source: int
     progress: float
+    tag: int
     specs: tuple[tuple[torch.dtype, tuple[int, ...]], ...]
 
 
@@ -52,19 +56,23 @@ class Wire:
 
     def __init__(self, rank: int, device: torch.device) -> None:
         self.rank, self.device = rank, device
-        self._under_way: list[tuple[dist.Work, Tensor]] = []
+        self._under_way: defaultdict[int, deque[list[tuple[dist.Work, Tensor]]]] = defaultdict(deque)
 
-    def send(self, to: int, kind: Kind, *tensors: Tensor, progress: float = 0.0) -> int:
+    def send(self, to: int, kind: Kind, *tensors: Tensor, progress: float = 0.0, tag: int = 0) -> int:
         """Start sending; returns the bytes of the tensors. They are copied, so that the caller may change its own."""
         copies = [tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in tensors]
-        self._under_way = [(work, kept) for work, kept in self._under_way if not work.is_completed()]
-        for part in (_encode(kind, progress, copies), *(copy for copy in copies if copy.numel())):
+        under_way = self._under_way[to]
+        if len(under_way) == WINDOW:  # Gloo never says that a message is received, other than to those who wait for it
+            _wait(to, under_way.popleft())
+        parts = []
+        for part in (_encode(kind, progress, tag, copies), *(copy for copy in copies if copy.numel())):
             try:
                 work = dist.isend(part, to)
             except RuntimeError as error:
                 raise _lost(to, error) from None
             assert work is not None
-            self._under_way.append((work, part))
+            parts.append((work, part))
+        under_way.append(parts)
         return sum(copy.nbytes for copy in copies)
 
     def receive_header(self, source: int | None) -> Header:
@@ -94,13 +102,18 @@ class Wire:
         return self.receive_tensors(header, torch.device("cpu"))
 
     def flush(self) -> None:
-        """Wait until everything sent is on its way."""
-        for work, _ in self._under_way:
-            try:
-                work.wait()
-            except RuntimeError as error:
-                raise _lost(None, error) from None
-        self._under_way = []
+        """Wait until everything sent has been received."""
+        for to, under_way in self._under_way.items():
+            while under_way:
+                _wait(to, under_way.popleft())
+
+
+def _wait(to: int, parts: list[tuple[dist.Work, Tensor]]) -> None:
+    for work, _ in parts:
+        try:
+            work.wait()
+        except RuntimeError as error:
+            raise _lost(to, error) from None
 
 
 def _lost(source: int | None, error: RuntimeError) -> PeerLost:
@@ -108,9 +121,9 @@ def _lost(source: int | None, error: RuntimeError) -> PeerLost:
     return PeerLost(f"{who} is lost: {str(error).splitlines()[0]}")
 
 
-def _encode(kind: Kind, progress: float, tensors: list[Tensor]) -> Tensor:
+def _encode(kind: Kind, progress: float, tag: int, tensors: list[Tensor]) -> Tensor:
     assert len(tensors) <= MAX_TENSORS, f"a message holds at most {MAX_TENSORS} tensors"
-    numbers = [int(kind), struct.unpack("q", struct.pack("d", progress))[0], len(tensors)]
+    numbers = [int(kind), struct.unpack("q", struct.pack("d", progress))[0], tag, len(tensors)]
     for tensor in tensors:
         assert tensor.dim() <= MAX_DIMENSIONS, f"a tensor on the wire has at most {MAX_DIMENSIONS} dimensions"
         padding = [0] * (MAX_DIMENSIONS - tensor.dim())
@@ -122,7 +135,7 @@ def _decode(code: Tensor, source: int) -> Header:
     numbers = code.tolist()
     progress = struct.unpack("d", struct.pack("q", numbers[1]))[0]
     specs = []
-    for i in range(numbers[2]):
-        dtype, dimensions, *shape = numbers[3 + i * (2 + MAX_DIMENSIONS) : 3 + (i + 1) * (2 + MAX_DIMENSIONS)]
+    for i in range(numbers[3]):
+        dtype, dimensions, *shape = numbers[4 + i * (2 + MAX_DIMENSIONS) : 4 + (i + 1) * (2 + MAX_DIMENSIONS)]
         specs.append((DTYPES[dtype], tuple(shape[:dimensions])))
-    return Header(Kind(numbers[0]), source, progress, tuple(specs))
+    return Header(Kind(numbers[0]), source, progress, numbers[2], tuple(specs))

@@ -6,7 +6,7 @@ everywhere.
 
 import heapq
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Clock:
@@ -30,7 +30,8 @@ class Event(NamedTuple):
     time: int
     priority: int
     sequence: int
-    action: Callable[[], None]
+    action: Callable[..., None]
+    arguments: tuple[Any, ...] = ()
 
 
 class EventQueue:
@@ -44,9 +45,9 @@ class EventQueue:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def push(self, time: int, action: Callable[[], None], priority: int = 0) -> Event:
-        """Plan an action for a time (ns); the event returned can be cancelled."""
-        event = Event(time, priority, self._pushed, action)
+    def push(self, time: int, action: Callable[..., None], *arguments: Any, priority: int = 0) -> Event:
+        """Plan ``action(*arguments)`` for a time (ns); the event returned can be cancelled."""
+        event = Event(time, priority, self._pushed, action, arguments)
         self._pushed += 1
         self._pending.add(event.sequence)
         heapq.heappush(self._heap, event)
@@ -69,7 +70,7 @@ class EventQueue:
 
     def run(self, clock: Clock) -> None:
         """Carry out events, each at its time, until none is pending."""
-        while self:
+        while self._pending:
             event = self.pop()
             clock.advance(event.time)
-            event.action()
+            event.action(*event.arguments)

@@ -2,14 +2,17 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
+from manyhands.clusters.node import Node, Tensors
 from manyhands.training.learner import Learner
 from manyhands.training.memory import keep_freed_memory
+from manyhands.training.sampler import Batch
 
 T = TypeVar("T")
 
@@ -41,6 +44,21 @@ class Executor:
     def submit(self, compute: Callable[[Learner], T]) -> "Future[T]":
         """Start a computation as soon as a thread is free; jobs start in the order in which they are submitted."""
         return self._pool.submit(lambda: compute(self._local.learner))
+
+    def gradient(self, node: Node, batch: Batch) -> "Future[tuple[Tensor, float]]":
+        """The gradient at the node's weights, and the loss."""
+        return self.submit(lambda learner: learner.gradient(node.weights, batch, node.rank))
+
+    def train(self, node: Node, batches: Sequence[Batch]) -> "Future[list[float]]":
+        """Changes the node's weights; the losses."""
+        lr = node.lr
+        return self.submit(
+            lambda learner: learner.train(node.weights, batches, node.rank, node.optimizer, lr, node.decay_mask)
+        )
+
+    def load(self, node: Node, batch: Batch) -> Tensors:
+        """The samples of a batch, prepared for the model, at once."""
+        return self.learner.inputs(batch, node.rank)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

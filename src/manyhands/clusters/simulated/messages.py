@@ -1,11 +1,10 @@
 """Messages between simulated nodes: from one node's send, over the network's flows, to another's receive."""
 
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
-from manyhands.clusters.node import Message, Node, Receive, Send, Tensors
+from manyhands.clusters.node import Message, Node, Send
 from manyhands.clusters.simulated.clock import Clock
 from manyhands.clusters.simulated.network import Flows
 
@@ -13,15 +12,46 @@ from manyhands.clusters.simulated.network import Flows
 class _Posted(NamedTuple):
     """A message that has been handed to the network."""
 
-    tensors: Tensors
+    message: Message
+    size: int
+    """bytes"""
     at: int
     """ns"""
     progress: float
     """the sender's at that time"""
 
-    @property
-    def size(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors)
+
+class _Inbox:
+    """What has arrived at a node and has not been received: taken from one sender or from any, first come first."""
+
+    def __init__(self) -> None:
+        self._arrived = 0
+        self._pending: OrderedDict[int, _Posted] = OrderedDict()  # by the order of arrival
+        self._by_source: defaultdict[int, deque[int]] = defaultdict(deque)
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def put(self, posted: _Posted) -> None:
+        self._pending[self._arrived] = posted
+        self._by_source[posted.message.source].append(self._arrived)
+        self._arrived += 1
+
+    def take(self, source: int | None) -> _Posted | None:
+        if source is None:
+            if not self._pending:
+                return None
+            _, posted = self._pending.popitem(last=False)
+            self._by_source[posted.message.source].popleft()
+            return posted
+        numbers = self._by_source.get(source)
+        return self._pending.pop(numbers.popleft()) if numbers else None
+
+
+class _Wait(NamedTuple):
+    source: int | None
+    since: int
+    """ns"""
 
 
 class Messages:
@@ -35,24 +65,36 @@ class Messages:
         self, nodes: Sequence[Node], clock: Clock, flows: Flows, answer: Callable[[int, Message], None]
     ) -> None:
         self._nodes, self._clock, self._flows, self._answer = nodes, clock, flows, answer
-        self._channels: defaultdict[tuple[int, int], deque[_Posted]] = defaultdict(deque)
-        self._inboxes: list[deque[tuple[int, _Posted]]] = [deque() for _ in nodes]
-        self._waits: dict[int, tuple[Receive, int]] = {}
+        self._channels: dict[tuple[int, int], deque[_Posted]] = {}  # by source and destination, while in use
+        self._inboxes = [_Inbox() for _ in nodes]
+        self._waits: dict[int, _Wait] = {}
 
     def send(self, node: Node, effect: Send) -> None:
         """Hand a copy of the tensors to the network."""
-        posted = _Posted(tuple(tensor.clone() for tensor in effect.tensors), self._clock.now, node.progress)
-        node.ledger.bytes_sent += posted.size
+        message = Message(node.rank, tuple([tensor.clone() for tensor in effect.tensors]), effect.tag)
+        size = sum([tensor.nbytes for tensor in message.tensors])
+        posted = _Posted(message, size, self._clock.now, node.progress)
+        node.ledger.bytes_sent += size
         node.ledger.messages_sent += 1
-        channel = self._channels[node.rank, effect.to]
-        channel.append(posted)
-        if len(channel) == 1:
-            self._transmit(node.rank, effect.to)
+        channel = self._channels.get((node.rank, effect.to))
+        if channel:
+            channel.append(posted)
+        else:
+            self._channels[node.rank, effect.to] = deque([posted])
+            self._flows.start(node.rank, effect.to, size, self._deliver, node.rank, effect.to)
 
-    def receive(self, node: Node, effect: Receive) -> None:
-        """Answer the node as soon as there is a message for it."""
-        self._waits[node.rank] = (effect, self._clock.now)
-        self._match(node.rank)
+    def receive(self, node: Node, source: int | None) -> Message | None:
+        """A message that is there already; without one the node is answered as soon as it has come."""
+        posted = self._inboxes[node.rank].take(source)
+        if posted is None:
+            self._waits[node.rank] = _Wait(source, self._clock.now)
+            return None
+        return self._open(node, posted)
+
+    def poll(self, node: Node) -> Message | None:
+        """A message that is there already, from anybody."""
+        posted = self._inboxes[node.rank].take(None)
+        return self._open(node, posted) if posted is not None else None
 
     @property
     def listeners(self) -> list[int]:
@@ -66,41 +108,38 @@ class Messages:
 
     def awaited(self, rank: int) -> str:
         """From whom a listener waits for a message, in words."""
-        source = self._waits[rank][0].source
+        source = self._waits[rank].source
         return "anybody" if source is None else f"node {source}"
+
+    def give_up(self, rank: int) -> None:
+        """A listener waits no longer."""
+        del self._waits[rank]
 
     def book_waits(self) -> None:
         """Put waits that go on into the ledger now, as a run that is resumed here would begin them now."""
-        for rank, (effect, since) in self._waits.items():
-            self._nodes[rank].ledger.waiting += self._clock.now - since
-            self._waits[rank] = (effect, self._clock.now)
-
-    def _transmit(self, source: int, to: int) -> None:
-        """Put the channel's first message on the wire; the next follows when it has arrived."""
-        size = self._channels[source, to][0].size
-        self._flows.start(source, to, size, partial(self._deliver, source, to))
+        for rank, wait in self._waits.items():
+            self._nodes[rank].ledger.waiting += self._clock.now - wait.since
+            self._waits[rank] = _Wait(wait.source, self._clock.now)
 
     def _deliver(self, source: int, to: int) -> None:
+        """The channel's first message has arrived; the next follows now."""
         channel = self._channels[source, to]
         posted = channel.popleft()
         if channel:
-            self._transmit(source, to)
-        self._nodes[to].ledger.bytes_received += posted.size
-        self._inboxes[to].append((source, posted))
-        if to in self._waits:
-            self._match(to)
-
-    def _match(self, rank: int) -> None:
-        effect, since = self._waits[rank]
-        inbox = self._inboxes[rank]
-        place = next((i for i, (source, _) in enumerate(inbox) if effect.source in (None, source)), None)
-        if place is None:
+            self._flows.start(source, to, channel[0].size, self._deliver, source, to)
+        else:
+            del self._channels[source, to]
+        node, wait = self._nodes[to], self._waits.get(to)
+        node.ledger.bytes_received += posted.size
+        if wait is None or wait.source not in (None, source):
+            self._inboxes[to].put(posted)
             return
-        source, posted = inbox[place]
-        del inbox[place]
-        del self._waits[rank]
-        node = self._nodes[rank]
-        node.ledger.waiting += max(0, posted.at - since)
-        node.ledger.exposed += self._clock.now - max(since, posted.at)
+        del self._waits[to]
+        node.ledger.waiting += max(0, posted.at - wait.since)
+        node.ledger.exposed += self._clock.now - max(wait.since, posted.at)
+        self._answer(to, self._open(node, posted))
+
+    @staticmethod
+    def _open(node: Node, posted: _Posted) -> Message:
         node.progress = max(node.progress, posted.progress)
-        self._answer(rank, Message(source, posted.tensors))
+        return posted.message

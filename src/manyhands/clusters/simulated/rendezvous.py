@@ -1,41 +1,72 @@
-"""Collective operations in simulation: all workers arrive, the mean is formed once, its time follows the ring."""
+"""Collective operations in simulation, carried out as a whole: all workers arrive, the mean is formed once."""
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from manyhands.clusters import collectives
-from manyhands.clusters.node import Node
+from manyhands.clusters.collectives import Collective, Native, time_ns
+from manyhands.clusters.node import AllReduce, Node
 from manyhands.clusters.simulated.clock import EventQueue
 from manyhands.clusters.simulated.devices import DeviceProfile
 from manyhands.clusters.simulated.network import Network
 from manyhands.training.sampler import Batch
 
+T_co = TypeVar("T_co", covariant=True)
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+
+class Pending(Protocol, Generic[T_co]):
+    """The result of a computation that has been started."""
+
+    def result(self) -> T_co: ...
+
+
+@dataclass(eq=False, slots=True)
+class Computation:
+    """A gradient that is still being computed, from which parts can go ahead."""
+
+    batch: Batch
+    duration: int
+    """of the forward and backward pass (ns)"""
+    pending: Pending[tuple[Tensor, float | None]]
+    """the gradient and the loss"""
+
+
+@dataclass(eq=False, slots=True)
 class Arrival:
-    """A worker that has come to a collective operation, with the tensor that it brings."""
+    """A worker that has come to a collective operation."""
 
     node: Node
     ready: int
     """when its own computation, if any, is done (ns)"""
-    tensor: Tensor | None = None
+    brings: AllReduce | Computation
+
+    def brought(self) -> Tensor:
+        if isinstance(self.brings, AllReduce):
+            return self.brings.tensor
+        gradient, loss = self.brings.pending.result()
+        if loss is not None:
+            self.node.record(loss, len(self.brings.batch), self.brings.batch.number)
+        return gradient
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class ComputingArrival(Arrival):
-    """A worker that is still computing the gradient that it brings, from which parts can go ahead."""
+class _Parcel(NamedTuple):
+    """A vector, or a bucket of a gradient, that a collective operation averages."""
 
-    duration: int
-    """of its forward and backward pass (ns)"""
-    batch: Batch
-    result: "Future[tuple[Tensor, float]]"
-    """the gradient and the loss"""
+    numbers: int
+    ready: int
+    """the time from which all workers have it (ns)"""
+
+
+class _Share(NamedTuple):
+    """What a worker sends and receives in an operation."""
+
+    bytes_sent: int
+    bytes_received: int
+    messages_sent: int
 
 
 class Rendezvous:
@@ -46,7 +77,7 @@ class Rendezvous:
 
     def __init__(
         self,
-        workers: Sequence[int],
+        workers: range,
         network: Network,
         profile: DeviceProfile,
         buckets: Sequence[tuple[int, float]],
@@ -56,68 +87,83 @@ class Rendezvous:
         self._workers, self._network, self._profile, self._buckets = workers, network, profile, buckets
         self._queue, self._answer = queue, answer
         self._arrivals: list[Arrival] = []
-        self._ring_times: dict[int, int] = {}  # of an all-reduce among the workers, by bytes (ns)
+        self._times: dict[tuple[Collective, int, int], int] = {}  # by numbers, and bytes of each (ns)
+        self._shares: dict[tuple[Collective, int, int, int], list[_Share]] = {}  # and by messages in place of one
 
     def arrive(self, arrival: Arrival) -> None:
         """The last worker to arrive sets the operation going."""
         self._arrivals.append(arrival)
         if len(self._arrivals) < len(self._workers):
             return
-        arrivals, self._arrivals = sorted(self._arrivals, key=lambda arrival: arrival.node.rank), []
-        last = max(arrival.ready for arrival in arrivals)
-        transfers = self._transfers(arrivals, last)
-        end, busy = self._ring(transfers, last)
-        sent = round(collectives.ring_all_reduce_bytes(len(arrivals), sum(size for size, _ in transfers)))
-        for arrival in arrivals:
+        arrivals, self._arrivals = sorted(self._arrivals, key=_rank), []
+        last = max([arrival.ready for arrival in arrivals])
+        collective, itemsize, parcels = self._order(arrivals, last)
+        end, busy = self._schedule(parcels, [self._time(collective, parcel.numbers, itemsize) for parcel in parcels])
+        end = max(end, last)
+        shares = self._shares_of(collective, sum(parcel.numbers for parcel in parcels), itemsize, len(parcels))
+        for arrival, share in zip(arrivals, shares, strict=True):
             ledger = arrival.node.ledger
             ledger.waiting += last - arrival.ready
             ledger.exposed += end - last
             ledger.hidden += busy - (end - last)
-            ledger.bytes_sent += sent
-            ledger.bytes_received += sent
-            ledger.messages_sent += 2 * (len(arrivals) - 1) * len(transfers)
-        self._queue.push(end, partial(self._conclude, arrivals))
+            ledger.bytes_sent += share.bytes_sent
+            ledger.bytes_received += share.bytes_received
+            ledger.messages_sent += share.messages_sent
+        self._queue.push(end, self._conclude, arrivals)
 
-    def _transfers(self, arrivals: list[Arrival], last: int) -> list[tuple[int, int]]:
-        """What travels: (bytes, time from which all workers have it), one bucket of a gradient after another."""
-        computing = [arrival for arrival in arrivals if isinstance(arrival, ComputingArrival)]
-        if computing:
-            return [(size, max(self._ready(arrival, share) for arrival in computing)) for size, share in self._buckets]
-        tensor = arrivals[0].tensor
-        assert tensor is not None
-        return [(tensor.nbytes, last)]
+    def _order(self, arrivals: list[Arrival], last: int) -> tuple[Collective, int, list[_Parcel]]:
+        """How it is done, the bytes of a number, and what travels: of a gradient one bucket after another."""
+        brings = arrivals[0].brings
+        if isinstance(brings, AllReduce):
+            tensor = brings.tensor
+            return brings.collective, tensor.element_size(), [_Parcel(tensor.numel(), last)]
+        parcels = [
+            _Parcel(size // 4, max([self._ready(arrival, share) for arrival in arrivals]))
+            for size, share in self._buckets
+        ]
+        return Native(), 4, parcels
 
-    def _ready(self, arrival: ComputingArrival, share: float) -> int:
+    def _ready(self, arrival: Arrival, share: float) -> int:
         """When so much of a worker's backward pass is done (ns)."""
+        duration = arrival.brings.duration if isinstance(arrival.brings, Computation) else 0
         backward = self._profile.backward_to_forward / (1 + self._profile.backward_to_forward)
-        return arrival.ready - math.floor(arrival.duration * backward * (1 - share))
+        return arrival.ready - math.floor(duration * backward * (1 - share))
 
-    def _ring(self, transfers: list[tuple[int, int]], last: int) -> tuple[int, int]:
+    @staticmethod
+    def _schedule(parcels: list[_Parcel], times: list[int]) -> tuple[int, int]:
         """Buckets go one after another, each as soon as all workers have it.
 
         s_b = max(r_b, e_{b-1}), e_b = s_b + T(M_b). Returns when the last has arrived, and how long the wire was busy.
         """
-        end, busy = 0, 0
-        for size, ready in transfers:
-            if size not in self._ring_times:
-                self._ring_times[size] = collectives.ring_all_reduce_ns(self._network, self._workers, size)
-            end = max(ready, end) + self._ring_times[size]
-            busy += self._ring_times[size]
-        return max(end, last), busy
+        end = 0
+        for parcel, time in zip(parcels, times, strict=True):
+            end = max(parcel.ready, end) + time
+        return end, sum(times)
+
+    def _time(self, collective: Collective, numbers: int, itemsize: int) -> int:
+        key = collective, numbers, itemsize
+        if key not in self._times:
+            self._times[key] = time_ns(collective, self._network, self._workers, numbers, itemsize)
+        return self._times[key]
+
+    def _shares_of(self, collective: Collective, numbers: int, itemsize: int, parcels: int) -> list[_Share]:
+        """Of each worker, in the order of ranks."""
+        key = collective, numbers, itemsize, parcels
+        if key not in self._shares:
+            self._shares[key] = [
+                _Share(round(sent * itemsize), round(received * itemsize), messages * parcels)
+                for sent, received, messages in collective.traffic(len(self._workers), numbers)
+            ]
+        return self._shares[key]
 
     def _conclude(self, arrivals: list[Arrival]) -> None:
-        result = mean([_brought(arrival) for arrival in arrivals])
+        result = mean([arrival.brought() for arrival in arrivals])
         for arrival in arrivals:
             self._answer(arrival.node.rank, result)
 
 
-def _brought(arrival: Arrival) -> Tensor:
-    if isinstance(arrival, ComputingArrival):
-        gradient, loss = arrival.result.result()
-        arrival.node.record(loss, len(arrival.batch), arrival.batch.number)
-        return gradient
-    assert arrival.tensor is not None
-    return arrival.tensor
+def _rank(arrival: Arrival) -> int:
+    return arrival.node.rank
 
 
 def mean(tensors: Sequence[Tensor]) -> Tensor:

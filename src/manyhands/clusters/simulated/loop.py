@@ -1,0 +1,282 @@
+"""Drives the nodes of a simulated cluster: an event loop under a virtual clock.
+
+A node's coroutine runs until it awaits an effect. Computations start at once, and their results are taken up when the
+virtual clock reaches the end of their modelled duration: what a run computes and when it computes it are thereby
+independent of how long anything really takes.
+
+When no event is left, every node waits. Either conductors wait at the end of an epoch or round: then the cluster is at
+rest, is measured and saved, and goes on. Or they have all finished. Anything else is a deadlock.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+from manyhands.clusters.cluster import Simulated
+from manyhands.clusters.experiment import Experiment
+from manyhands.clusters.node import (
+    AllReduce,
+    Claim,
+    Effect,
+    Gradient,
+    Load,
+    MeanGradient,
+    Node,
+    Poll,
+    Quiet,
+    Receive,
+    Send,
+    Tensors,
+    Train,
+)
+from manyhands.clusters.quantities import bytes_per_second, nanoseconds
+from manyhands.clusters.simulated.clock import Clock, EventQueue
+from manyhands.clusters.simulated.devices import DeviceProfile, Devices
+from manyhands.clusters.simulated.messages import Messages
+from manyhands.clusters.simulated.network import Flows, Network
+from manyhands.clusters.simulated.rendezvous import Arrival, Computation, Pending, Rendezvous
+from manyhands.clusters.simulated.replay import NOTHING, Order
+from manyhands.errors import RunError
+from manyhands.training.cost import Cost, buckets
+from manyhands.training.sampler import Batch, micro_sizes
+
+Process = Coroutine[Effect[Any], Any, None]
+
+WAIT = object()
+"""what an action returns if the node must wait for its answer"""
+_NAMED = 8  # nodes of many in a message
+
+
+class Computing(Protocol):
+    """Carries out computations; each is given the node at whose weights it takes place, as they are now."""
+
+    def gradient(self, node: Node, batch: Batch) -> Pending[tuple[Tensor, float | None]]:
+        """The gradient, and the loss if there is one."""
+
+    def train(self, node: Node, batches: Sequence[Batch]) -> Pending[list[float]]:
+        """Changes the node's weights; the losses, if there are any."""
+
+    def load(self, node: Node, batch: Batch) -> Tensors: ...
+
+
+class Loop:
+    """One run of a strategy. ``rest(completed)`` is called whenever the cluster is at rest, off the clock."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        make_node: Callable[[int], Node],
+        cost: Cost,
+        computing: Computing,
+        rest: Callable[[int], None],
+        order: Mapping[int, Sequence[int]] | None = None,
+    ) -> None:
+        specification = experiment.specification
+        assert isinstance(specification.cluster, Simulated)
+        options = specification.cluster
+        self.experiment, self.cost, self.computing, self.rest = experiment, cost, computing, rest
+        self.strategy = specification.strategy
+        self.order = Order(order) if order is not None else None
+        self.clock, self.queue = Clock(), EventQueue()
+        network = Network.star(specification.nodes, bytes_per_second(options.bandwidth), nanoseconds(options.latency))
+        self.profile = DeviceProfile.load(options.profile)
+        self.devices = Devices(
+            self.profile,
+            specification.nodes,
+            seed=specification.seed,
+            slow=options.slow_factors(),
+            jitter=options.jitter,
+        )
+        self.nodes = [make_node(rank) for rank in range(specification.nodes)]
+        for node in self.nodes:
+            node.collapses = options.collectives == "rounds"
+        self.processes: list[Process] = []
+        flows = Flows(network, self.clock, self.queue)
+        self.messages = Messages(self.nodes, self.clock, flows, self._resume)
+        self.rendezvous = Rendezvous(
+            experiment.workers, network, self.profile, buckets(cost.ready), self.queue, self._resume
+        )
+        self.nominal: dict[int, int] = {}
+        """by the size of a batch, how long a step takes on a device of the profile (ns)"""
+        self.claimed: dict[int, int] = {}
+        """by pool, how many numbers are taken"""
+        self.resting: dict[int, int] = {}
+        """conductors at the end of an epoch or round, and since when (ns)"""
+        self.finished: set[int] = set()
+
+    def run(self) -> None:
+        """Until all conductors have finished."""
+        try:
+            self.processes = [getattr(self.strategy, node.role)(node) for node in self.nodes]
+            for rank in range(len(self.nodes)):
+                self._resume(rank, None)
+            while not self.finished.issuperset(self.experiment.conductors):
+                self.queue.run(self.clock)
+                self._rest()
+            self._dismiss_followers()
+            if self.order:
+                self.order.finish()
+        finally:
+            for process in self.processes:
+                process.close()
+
+    # ---- the loop
+
+    def _rest(self) -> None:
+        """No event is left: if all conductors are at the end of an epoch or round, let it be taken down and go on."""
+        conductors = set(self.experiment.conductors) - self.finished
+        if stuck := conductors - self.resting.keys():
+            what = "the recorded order does not fit this run" if self.order else f"deadlock in {self.strategy.name}"
+            raise RunError(f"{what}: {self._whereabouts(stuck)}")
+        if not conductors:
+            return
+        resting, self.resting = self.resting, {}
+        for rank, since in resting.items():
+            self.nodes[rank].ledger.waiting += self.clock.now - since
+        self.messages.book_waits()
+        self.rest(self.nodes[self.experiment.conductors[0]].completed)
+        for rank in sorted(resting):
+            self._resume(rank, None)
+
+    def _whereabouts(self, ranks: set[int]) -> str:
+        listeners = set(self.messages.listeners)
+        places = [
+            f"node {rank} waits for a message from {self.messages.awaited(rank)}"
+            if rank in listeners
+            else f"node {rank} waits for the others in a collective operation"
+            for rank in sorted(ranks)[:_NAMED]
+        ]
+        more = len(ranks) - len(places)
+        return "; ".join([*places, f"and {more} more"] if more else places)
+
+    def _dismiss_followers(self) -> None:
+        """The conductors have finished: tell those who still listen that nothing will come."""
+        for rank in self.messages.listeners:
+            self.messages.give_up(rank)
+            self._resume(rank, None)
+
+    def _resume(self, rank: int, answer: Any) -> None:
+        """Let a node go on with the answer to its effect, until it has to wait."""
+        node, send = self.nodes[rank], self.processes[rank].send
+        while answer is not WAIT:
+            try:
+                effect = send(answer)
+            except StopIteration:
+                self.finished.add(rank)
+                return
+            if node.vector_bytes:
+                work = self.devices.duration_ns(rank, self.profile.vector_ns(node.vector_bytes))
+                node.vector_bytes = 0
+                node.ledger.compute += work
+                self.queue.push(self.clock.now + work, self._act, node, effect)
+                return
+            answer = self._ACTIONS[type(effect)](self, node, effect)
+
+    def _act(self, node: Node, effect: Effect[Any]) -> None:
+        answer = self._ACTIONS[type(effect)](self, node, effect)
+        if answer is not WAIT:
+            self._resume(node.rank, answer)
+
+    # ---- computing
+
+    def _duration(self, node: Node, batch: Batch) -> int:
+        """Of the forward and backward pass (ns), one micro-batch after another."""
+        samples = len(batch)
+        if samples not in self.nominal:
+            sizes = micro_sizes(samples, self.experiment.specification.batch_size)
+            self.nominal[samples] = sum(self.profile.step_ns(self.cost.forward_flops, size) for size in sizes)
+        return self.devices.duration_ns(node.rank, self.nominal[samples])
+
+    def _gradient(self, node: Node, effect: Gradient) -> object:
+        duration = self._duration(node, effect.batch)
+        pending = self.computing.gradient(node, effect.batch)
+        node.ledger.compute += duration
+        self.queue.push(self.clock.now + duration, self._take_gradient, node, effect.batch, pending)
+        return WAIT
+
+    def _take_gradient(self, node: Node, batch: Batch, pending: Pending[tuple[Tensor, float | None]]) -> None:
+        gradient, loss = pending.result()
+        if loss is not None:
+            node.record(loss, len(batch), batch.number)
+        self._resume(node.rank, gradient)
+
+    def _train(self, node: Node, effect: Train) -> object:
+        step = self.profile.vector_ns(12 * node.layout.parameters)
+        duration = sum(self._duration(node, batch) + step for batch in effect.batches)
+        pending = self.computing.train(node, effect.batches)
+        node.ledger.compute += duration
+        self.queue.push(self.clock.now + duration, self._take_losses, node, effect.batches, pending)
+        return WAIT
+
+    def _take_losses(self, node: Node, batches: Sequence[Batch], pending: Pending[list[float]]) -> None:
+        for batch, loss in zip(batches, pending.result(), strict=False):
+            node.record(loss, len(batch), batch.number)
+        self._resume(node.rank, None)
+
+    def _load(self, node: Node, effect: Load) -> object:
+        return self.computing.load(node, effect.batch)
+
+    # ---- messages, collective operations and what is shared out
+
+    def _send(self, node: Node, effect: Send) -> object:
+        self.messages.send(node, effect)
+        return None
+
+    def _receive(self, node: Node, effect: Receive) -> object:
+        source = effect.source
+        if source is None and self.order:
+            if not self.order.has_more(node.rank) and node.rank not in self.experiment.conductors:
+                source = NOTHING  # what ends the wait is that the conductors have finished
+            else:
+                source = self.order.next(node.rank)
+        return self.messages.receive(node, source) or WAIT
+
+    def _poll(self, node: Node, _: Poll) -> object:
+        if self.order is None:
+            return self.messages.poll(node)
+        source = self.order.next(node.rank)
+        return None if source == NOTHING else self.messages.receive(node, source) or WAIT
+
+    def _claim(self, node: Node, effect: Claim) -> object:
+        if self.order:
+            number = self.order.next(node.rank)
+            return None if number == NOTHING else number
+        number = self.claimed.get(effect.pool, 0)
+        if number >= effect.limit:
+            return None
+        self.claimed[effect.pool] = number + 1
+        return number
+
+    def _all_reduce(self, node: Node, effect: AllReduce) -> object:
+        self.rendezvous.arrive(Arrival(node, self.clock.now, effect))
+        return WAIT
+
+    def _mean_gradient(self, node: Node, effect: MeanGradient) -> object:
+        duration = self._duration(node, effect.batch)
+        pending = self.computing.gradient(node, effect.batch)
+        node.ledger.compute += duration
+        computation = Computation(effect.batch, duration, pending)
+        self.rendezvous.arrive(Arrival(node, self.clock.now + duration, computation))
+        return WAIT
+
+    # ---- the end of an epoch or round
+
+    def _quiet(self, node: Node, _: Quiet) -> object:
+        if not self.experiment.specification.evaluates_after(node.completed):
+            return None
+        self.resting[node.rank] = self.clock.now
+        return WAIT
+
+    _ACTIONS: ClassVar[dict[type, Callable[..., object]]] = {
+        Gradient: _gradient,
+        MeanGradient: _mean_gradient,
+        Train: _train,
+        Load: _load,
+        Send: _send,
+        Receive: _receive,
+        Poll: _poll,
+        Claim: _claim,
+        AllReduce: _all_reduce,
+        Quiet: _quiet,
+    }

@@ -1,0 +1,137 @@
+"""The files of a run folder, read as far as they can be trusted: what is damaged is named and left out."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from manyhands.errors import UserError
+
+Json = dict[str, Any]
+
+FORMAT = 1
+PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting")
+_LEARNT = ("train_loss", "test_loss", "test_accuracy", "consensus")
+_QUANTITIES = ("seconds", "epoch", "samples", "bytes", *_LEARNT)
+
+
+def read_record(file: Path, kind: str, needed: Sequence[str]) -> Json:
+    """A folder's main file; raises UserError, one line, where it is missing, damaged, or of a newer format."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file} is missing: a {kind}'s folder holds {file.name}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{file} is damaged: it must hold one JSON object") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{file} is damaged: it must hold one JSON object")
+    format_ = record.get("format")
+    if not isinstance(format_, int) or isinstance(format_, bool) or format_ < 1:
+        raise UserError(f"{file} is damaged: its 'format' must be {FORMAT}, not {format_!r}")
+    if format_ > FORMAT:
+        raise UserError(
+            f"{file} has format {format_}, this manyhands reads up to {FORMAT}: update manyhands to read it"
+        )
+    for key in needed:
+        if key not in record:
+            raise UserError(f"{file} is damaged: it must have '{key}'")
+    return record
+
+
+def check_record(file: Path, record: Json) -> None:
+    """Raise UserError unless the specification names a task, a strategy, a cluster and a number of workers."""
+    try:
+        specification = record["specification"]
+        named = (specification["task"], specification["strategy"]["name"], specification["cluster"]["name"])
+        usable = all(named) and int(specification["workers"]) >= 1 and int(specification.get("seed") or 0) >= 0
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        usable = False
+    if not usable:
+        raise UserError(
+            f"{file} is damaged: its 'specification' must name a task, a strategy, a cluster and some workers"
+        )
+
+
+def read_history(file: Path, problems: list[str]) -> list[Json]:
+    """The rows that are whole, every quantity present, None where it is not a finite number."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        problems.append(f"{file.name} is missing or cannot be read")
+        return []
+    lines.pop()  # after the last newline: nothing, or a row that is still being written
+    rows, damaged = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            rows.append({**row, **{key: finite(row.get(key)) for key in _QUANTITIES}})
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            damaged.append(number)
+    if damaged:
+        problems.append(f"{file.name}: line {', '.join(map(str, damaged))} is damaged and left out")
+    if not rows:
+        problems.append(f"{file.name} has no evaluation yet")
+    return rows
+
+
+def read_part(file: Path, check: Callable[[Json], None], problems: list[str]) -> Json | None:
+    """One JSON file beside the main one, or None; what is wrong with it is added to the problems."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        check(content)
+    except FileNotFoundError:
+        problems.append(f"{file.name} is missing")
+    except OSError:
+        problems.append(f"{file.name} cannot be read")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        problems.append(f"{file.name} is damaged and left out")
+    else:
+        return dict(content)
+    return None
+
+
+def check_ledger(ledger: Json) -> None:
+    """Raise an error of any kind unless all that is read from a ledger is there."""
+    if ledger["clock"] not in ("simulated", "real"):
+        raise ValueError("clock")
+    _need_number(ledger["seconds"])
+    for node in ledger["nodes"]:
+        str(node["role"])
+        _need_number(node["rank"], node["bytes_sent"], node["bytes_received"])
+        _need_number(*(node["seconds"][part] for part in PARTS_OF_TIME))
+        for versions, count in (node.get("staleness") or {}).items():
+            if int(versions) < 0 or type(count) is not int or count < 0:
+                raise ValueError("staleness")
+
+
+def check_partition(partition: Json) -> None:
+    """As `check_ledger`, of ``partition.json``."""
+    _need_table(partition["counts"], len(partition["counts"]), len(partition["classes"]))
+
+
+def check_evaluation(evaluation: Json) -> None:
+    """As `check_ledger`, of ``evaluation.json``."""
+    classes = len(evaluation["classes"])
+    _need_number(evaluation["accuracy"])
+    _need_table([evaluation["per_class_accuracy"]], 1, classes, none_too=True)
+    _need_table(evaluation["confusion"], classes, classes)
+
+
+def _need_number(*values: Any) -> None:
+    if any(finite(value) is None for value in values):
+        raise ValueError("not a finite number")
+
+
+def _need_table(rows: Any, height: int, width: int, none_too: bool = False) -> None:
+    if not width or len(rows) != height or any(len(row) != width for row in rows):
+        raise ValueError("shape")
+    _need_number(*(value for row in rows for value in row if not (none_too and value is None)))
+
+
+def finite(value: Any) -> float | None:
+    """The value if it is a finite number, else None."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if known else None

@@ -1,0 +1,90 @@
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from manyhands.strategies.base import Strategy, dense_alone, register
+from manyhands.strategies.topology import Ring, Topology
+
+if TYPE_CHECKING:
+    from manyhands.clusters.node import Message, Node
+
+REQUEST, REPLY, GOODBYE = 1, 2, 3
+
+
+@register("ad-psgd")
+@dataclass(frozen=True, kw_only=True)
+class AsynchronousGossip(Strategy):
+    """AD-PSGD: each worker steps at its own pace and averages with one neighbour at a time, picked at random.
+
+    A worker asks a neighbour, and computes on until the answer comes; it answers between two gradients. Both then
+    move by the same difference, so that the sum of all weights is kept and nobody ever waits for a slow neighbour.
+    The paper avoids deadlock by graphs of two sides; here no worker waits for one that waits, so any graph will do.
+    Workers share an epoch's steps out among them, so that the fast take more.
+    """
+
+    topology: Topology = Ring()
+    """who talks to whom"""
+
+    paper = "Lian et al. 2018, Asynchronous Decentralized Parallel Stochastic Gradient Descent"
+    url = "https://arxiv.org/abs/1710.06952"
+    polls = True
+
+    def __post_init__(self) -> None:
+        dense_alone(self, "each message goes to another neighbour, so that none follows on the one before")
+
+    @property
+    def synchronous(self) -> bool:
+        return False
+
+    def check(self, workers: int) -> None:
+        self.topology.check(workers)
+
+    def facts(self, workers: int) -> dict[str, float]:
+        return {"spectral_gap": self.topology.spectral_gap(workers)}
+
+    async def worker(self, node: "Node") -> None:
+        async for epoch in node.epochs():
+            await self.epoch(node, epoch)
+
+    async def epoch(self, node: "Node", epoch: int) -> None:
+        talk = Talk()
+        while (number := await node.claim()) is not None:
+            gradient = await node.gradient(node.next_batch())
+            while (message := await node.poll()) is not None:
+                await self.take(node, message, talk)
+            neighbours = self.neighbours(node, epoch * node.steps_per_epoch + number // len(node.workers))
+            if talk.asked is None and neighbours:
+                (talk.asked,) = node.choose(neighbours, 1, "neighbour", node.rank, epoch, number)
+                await node.send(talk.asked, node.encode(node.weights), tag=REQUEST)
+            node.step(gradient)
+        # All steps are taken: answer the others until they have all said that they ask no more.
+        others = [rank for rank in node.workers if rank != node.rank]
+        await node.broadcast(others, tag=GOODBYE)
+        while talk.farewells < len(others) or talk.asked is not None:
+            await self.take(node, await node.receive_any(), talk)
+
+    def neighbours(self, node: "Node", step: int) -> list[int]:
+        return self.topology.neighbours(node.rank, len(node.workers), step)
+
+    async def take(self, node: "Node", message: "Message", talk: "Talk") -> None:
+        """Answer a request, or take up the answer to one."""
+        if message.tag == GOODBYE:
+            talk.farewells += 1
+            return
+        theirs = node.decode(message.tensors[0], len(node.weights))
+        if message.tag == REPLY:
+            node.weights -= theirs
+            talk.asked = None
+            return
+        payload = node.encode((theirs - node.weights) / 2)
+        node.weights += node.decode(payload, len(node.weights))
+        await node.send(message.source, payload, tag=REPLY)
+
+
+@dataclass
+class Talk:
+    """What a worker knows of its exchanges in an epoch."""
+
+    asked: int | None = None
+    """the neighbour whose answer is still to come"""
+    farewells: int = 0
+    """how many others will ask no more"""
