@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from manyhands.clusters.node import Effect, Message, Receive, Send
+from manyhands.clusters.effects import Effect, Message, Receive, Send
 from manyhands.runs.ledger import Ledger
 
 

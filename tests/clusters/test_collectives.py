@@ -22,7 +22,7 @@ from manyhands.clusters.collectives import (
     all_gather,
     time_ns,
 )
-from manyhands.clusters.node import Message, Receive, Send
+from manyhands.clusters.effects import Message, Receive, Send
 from manyhands.clusters.simulated.clock import Clock, EventQueue
 from manyhands.clusters.simulated.messages import Messages
 from manyhands.clusters.simulated.network import Flows, Network

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from manyhands.clusters.node import Effect, Layout, Message, Node, Quiet, Receive, Send
+from manyhands.clusters.effects import Effect, Message, Quiet, Receive, Send
+from manyhands.clusters.layout import Layout
+from manyhands.clusters.node import Node
 from manyhands.errors import RunError
 from manyhands.training.optimizer import SGD
 from manyhands.training.plan import Plan

@@ -99,6 +99,14 @@ def test_every_chart_has_its_place_its_description_and_its_table(page: Page) -> 
     assert len([one for one in page.tags("details") if one.get("class") == "data"]) == len(plots)
 
 
+def test_lists_of_a_specification_are_written_plainly(fake: ModuleType, tmp_path: Path) -> None:
+    fake.write_run(tmp_path / "a", "gossip", slow=("0:4", "3:2"))
+    page = written([tmp_path], tmp_path / "report.html")
+    assert "0:4, 3:2" in page.text
+    fake.write_run(tmp_path / "b" / "c", "gossip")
+    assert "cluster slow" not in written([tmp_path / "b"], tmp_path / "report.html").text
+
+
 def test_what_is_known_of_the_strategy_is_with_its_specification(page: Page) -> None:
     assert page.text.count("spectral gap") == 2
     assert "0.1953" in page.text

@@ -4,18 +4,23 @@ from pathlib import Path
 import pytest
 
 import manyhands.strategies
+from manyhands.compression import TopK
 from manyhands.errors import UserError
 from manyhands.strategies import STRATEGIES, FedAvg, Gossip, LocalSGD, ParameterServer, Single, Strategy, parse_strategy
 from manyhands.strategies.base import register
-from manyhands.strategies.topology import Complete
+from manyhands.strategies.consistency import Async
+from manyhands.strategies.topology import Complete, RandomRegular
 
 WRITTEN = {
     "single": Single(),
     "fedavg:fraction=0.1,local_epochs=5": FedAvg(fraction=0.1, local_epochs=5),
     "gossip:topology=complete": Gossip(topology=Complete()),
     "local-sgd:period=4": LocalSGD(period=4),
+    "gossip:compression=top-k:0.1,topology=random-regular:3,5": Gossip(
+        topology=RandomRegular(3, seed=5), compression=TopK(0.1)
+    ),
     "local-sgd": LocalSGD(period="epoch"),
-    "parameter-server:consistency=async": ParameterServer(consistency="async"),
+    "parameter-server:consistency=async": ParameterServer(consistency=Async()),
 }
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from manyhands import seeds
-from manyhands.clusters.node import Layout, Node
+from manyhands.clusters.layout import Layout
+from manyhands.clusters.node import Node
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
 from manyhands.tasks.partition import Iid

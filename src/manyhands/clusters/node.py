@@ -4,9 +4,9 @@ A strategy awaits *effects* on its `Node`; each effect is a small value that the
 out under its own clock, and answers. What can be built from other effects is built here, once for all clusters.
 """
 
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,21 @@ from torch import Tensor
 from manyhands import seeds
 from manyhands.clusters import collectives
 from manyhands.clusters.collectives import Collective, Native
+from manyhands.clusters.effects import (
+    AllReduce,
+    Claim,
+    Gradient,
+    Load,
+    MeanGradient,
+    Message,
+    Poll,
+    Quiet,
+    Receive,
+    Send,
+    Tensors,
+    Train,
+)
+from manyhands.clusters.layout import Layout
 from manyhands.compression import Coder, Compression, Uncompressed
 from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
@@ -24,117 +39,7 @@ from manyhands.training.sampler import Batch, Sampler
 
 NATIVE = Native()
 
-T = TypeVar("T")
-Tensors = tuple[Tensor, ...]
 Role = Literal["worker", "server"]
-
-
-@dataclass(frozen=True, eq=False)
-class Effect(Generic[T]):
-    """Something that a strategy asks of its cluster; awaiting it gives the answer, of type ``T``."""
-
-    def __await__(self) -> "Generator[Effect[T], T, T]":
-        return (yield self)
-
-
-@dataclass(frozen=True, eq=False)
-class Gradient(Effect[Tensor]):
-    """The gradient of the loss on a batch at the node's weights, float32 [T]."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, eq=False)
-class MeanGradient(Effect[Tensor]):
-    """The mean over all workers of their gradients on their batches, overlapped with computing them."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, eq=False)
-class Train(Effect[None]):
-    """Local steps, one a batch, with a fresh optimiser: changes the node's weights."""
-
-    batches: Sequence[Batch]
-
-
-@dataclass(frozen=True, eq=False)
-class Send(Effect[None]):
-    """Hand a message to the network; does not wait for its arrival. Messages of one pair of nodes stay in order."""
-
-    to: int
-    tensors: Tensors
-    tag: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Message:
-    """What arrived. It unpacks like the tuple of its tensors: ``(weights,) = message``."""
-
-    source: int
-    tensors: Tensors
-    tag: int = 0
-    """a number on the envelope, such as a version; not counted in the bytes"""
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.tensors)
-
-
-@dataclass(frozen=True, eq=False)
-class Receive(Effect[Message | None]):
-    """The next message from a node, or from any; None when the conductors have finished and none will come."""
-
-    source: int | None
-
-
-@dataclass(frozen=True, eq=False)
-class Poll(Effect[Message | None]):
-    """The next message from anybody if one has arrived already, else None at once."""
-
-
-@dataclass(frozen=True, eq=False)
-class Claim(Effect[int | None]):
-    """One of ``limit`` numbers from 0 that all workers share out among them; None when all are taken."""
-
-    pool: int
-    """each pool has numbers of its own"""
-    limit: int
-
-
-@dataclass(frozen=True, eq=False)
-class AllReduce(Effect[Tensor]):
-    """The mean over all workers of a tensor that each of them holds."""
-
-    tensor: Tensor
-    collective: Collective
-
-
-@dataclass(frozen=True, eq=False)
-class Load(Effect[Tensors]):
-    """The samples of a batch themselves, prepared for the model: inputs [b, …] and targets int64 [b]."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, eq=False)
-class Quiet(Effect[None]):
-    """The end of an epoch or round: the cluster comes to rest, is measured and saved off the clock, and goes on."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How many numbers a model has: ``parameters`` trainable ones (T), then ``buffers`` (float, e.g. batch-norm's)."""
-
-    parameters: int
-    buffers: int
-    shapes: tuple[tuple[int, ...], ...] = ()
-    """of the trainable tensors, in the order in which they stand in the vector"""
-
-    def shard(self, place: int, shards: int) -> slice:
-        """Which of the T parameters are in one of ``shards`` parts of nearly the same size, as in tensor_split."""
-        size, longer = divmod(self.parameters, shards)
-        start = place * size + min(place, longer)
-        return slice(start, start + size + (place < longer))
 
 
 @dataclass(eq=False)
@@ -379,23 +284,20 @@ class Node:
     async def send(self, to: int, *tensors: Tensor, tag: int = 0) -> None:
         await Send(to, tensors, tag)
 
-    async def receive(self, source: int) -> Message:
+    async def receive(self, source: int | None) -> Message:
         """The next message from ``source``."""
-        return await self._receive(source)
-
-    async def receive_any(self) -> Message:
-        """The next message from anybody."""
-        return await self._receive(None)
-
-    async def poll(self) -> Message | None:
-        """The next message from anybody if one is there already."""
-        return await Poll()
-
-    async def _receive(self, source: int | None) -> Message:
         message = await Receive(source)
         if message is None:
             raise RunError(f"node {self.rank} waits for a message that will not come: the conductors have finished")
         return message
+
+    async def receive_any(self) -> Message:
+        """The next message from anybody."""
+        return await self.receive(None)
+
+    async def poll(self) -> Message | None:
+        """The next message from anybody if one is there already."""
+        return await Poll()
 
     async def broadcast(self, to: Iterable[int], *tensors: Tensor, tag: int = 0) -> None:
         """The same message to several nodes."""
@@ -437,7 +339,7 @@ class Node:
         return self._coder(stream, vector.numel()).encode(vector)
 
     def decompress(self, payload: Tensor, size: int) -> Tensor:
-        """The update of ``size`` numbers, float32, that was sent as this payload."""
+        """The vector of ``size`` numbers, float32, that was sent as this payload."""
         if isinstance(self.compression, Uncompressed):
             return payload
         vector = self._coder("received", size).decode(payload)
@@ -451,10 +353,6 @@ class Node:
         self.vector_bytes += 2 * vector.nbytes
         return self._coder("vector", vector.numel()).encode(vector, feedback=False)
 
-    def decode(self, payload: Tensor, size: int) -> Tensor:
-        """The vector of ``size`` numbers, float32, that was sent as this payload."""
-        return self.decompress(payload, size)
-
     async def mean(self, vector: Tensor, collective: Collective = NATIVE, stream: str = "update") -> Tensor:
         """The mean over all workers of their updates, each compressed on its way."""
         if isinstance(self.compression, Uncompressed):
@@ -467,11 +365,7 @@ class Node:
         return await self._coder(stream, vector.numel()).mean(vector, all_reduce, self.all_gather)
 
     def _coder(self, stream: str, size: int) -> Coder:
-        layout = self.layout
-        shapes: tuple[tuple[int, ...], ...] = {
-            layout.parameters: layout.shapes,
-            layout.parameters + layout.buffers: (*layout.shapes, (layout.buffers,)),
-        }.get(size, ((size,),))
+        shapes = self.layout.layers(size)
         return Coder(self.compression, shapes, self.state, stream=stream, seed=self.seed, rank=self.rank)
 
     # ---- what a checkpoint keeps

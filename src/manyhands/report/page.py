@@ -214,11 +214,13 @@ def _unfinished(runs: Sequence[RunView]) -> list[str]:
 
 def _pairs(tree: Json) -> list[tuple[str, str]]:
     """Names and values as the page shows them, without what is not set."""
-    return [
-        (_words(key), f"{value:,}" if type(value) is int else str(value))
-        for key, value in flatten(tree).items()
-        if value not in (None, "")
-    ]
+    return [(_words(key), _plain(value)) for key, value in flatten(tree).items() if value is not None and _plain(value)]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _words(key: str) -> str:

@@ -161,7 +161,7 @@ def staleness_figure(run: RunView, key: str) -> list[Figure]:
 @lru_cache
 def _staleness_chart() -> Json:
     x = alt.X("from:Q", title="versions", axis=alt.Axis(tickMinStep=1, tickCount=8, grid=False)).scale(nice=False)
-    y = alt.Y("n:Q", title="updates", axis=alt.Axis(tickCount=5, tickMinStep=1, format=","))
+    y = alt.Y("n:Q", title="updates", axis=alt.Axis(tickCount=5, tickMinStep=1, format=",d"))
     tooltip = [alt.Tooltip("versions:N"), alt.Tooltip("n:Q", title="updates", format=",")]
     bars = (
         alt.Chart(alt.NamedData("bars"))

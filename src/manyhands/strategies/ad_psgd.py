@@ -5,7 +5,8 @@ from manyhands.strategies.base import Strategy, dense_alone, register
 from manyhands.strategies.topology import Ring, Topology
 
 if TYPE_CHECKING:
-    from manyhands.clusters.node import Message, Node
+    from manyhands.clusters.effects import Message
+    from manyhands.clusters.node import Node
 
 REQUEST, REPLY, GOODBYE = 1, 2, 3
 
@@ -70,13 +71,13 @@ class AsynchronousGossip(Strategy):
         if message.tag == GOODBYE:
             talk.farewells += 1
             return
-        theirs = node.decode(message.tensors[0], len(node.weights))
+        theirs = node.decompress(message.tensors[0], len(node.weights))
         if message.tag == REPLY:
             node.weights -= theirs
             talk.asked = None
             return
         payload = node.encode((theirs - node.weights) / 2)
-        node.weights += node.decode(payload, len(node.weights))
+        node.weights += node.decompress(payload, len(node.weights))
         await node.send(message.source, payload, tag=REPLY)
 
 

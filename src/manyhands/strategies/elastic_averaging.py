@@ -41,7 +41,7 @@ class ElasticAveraging(Strategy):
         alpha = self.pull / len(node.workers)
         async for message in node.incoming(node.server):
             if message.tensors:
-                node.weights -= node.decode(message.tensors[0], len(node.weights)) * alpha
+                node.weights -= node.decompress(message.tensors[0], len(node.weights)) * alpha
             if message.tag:
                 for _ in range(message.tag):
                     node.step(await node.gradient(node.next_batch()))
@@ -62,7 +62,7 @@ class ElasticAveraging(Strategy):
                 message = await node.receive_any()
                 node.advance(1 - left / total)
                 steps = min(self.period, left)
-                payload = node.encode(node.decode(message.tensors[0], len(node.weights)) - node.weights)
-                node.weights += node.decode(payload, len(node.weights)) * alpha
+                payload = node.encode(node.decompress(message.tensors[0], len(node.weights)) - node.weights)
+                node.weights += node.decompress(payload, len(node.weights)) * alpha
                 await node.send(message.source, payload, tag=steps)
                 left, busy = left - steps, busy - (steps == 0)

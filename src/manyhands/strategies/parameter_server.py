@@ -9,7 +9,8 @@ from manyhands.strategies.consistency import Consistency, Sync
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from manyhands.clusters.node import Message, Node
+    from manyhands.clusters.effects import Message
+    from manyhands.clusters.node import Node
 
 LATEST = -1
 """asks for the weights as they are, instead of for a version"""

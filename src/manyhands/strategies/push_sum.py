@@ -45,7 +45,7 @@ class PushSum(Strategy):
             parts, masses = [node.weights], [share]
             for source in self.topology.sources(node.rank, size, batch.step):
                 payload, theirs = await node.receive(source)
-                parts.append(node.decode(payload, len(node.weights)) / float(theirs))
+                parts.append(node.decompress(payload, len(node.weights)) / float(theirs))
                 masses.append(float(theirs))
             node.weights = node.average(parts, masses)
             mass.fill_(sum(masses))

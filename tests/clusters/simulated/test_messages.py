@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.clusters.node import Message
+from manyhands.clusters.effects import Message
 from manyhands.clusters.simulated.messages import _Inbox, _Posted
 
 

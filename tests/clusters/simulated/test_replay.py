@@ -13,7 +13,8 @@ from torch import Tensor
 
 from manyhands import lab
 from manyhands.clusters.cluster import Simulated
-from manyhands.clusters.node import Node, Receive
+from manyhands.clusters.effects import Receive
+from manyhands.clusters.node import Node
 from manyhands.clusters.simulated.replay import NOTHING, Order
 from manyhands.errors import RunError
 from manyhands.runs.specification import Specification

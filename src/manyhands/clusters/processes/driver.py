@@ -15,9 +15,7 @@ from torch import Tensor
 from torch._C._distributed_c10d import GradBucket, Store
 from torch.nn.parallel import DistributedDataParallel
 
-from manyhands.clusters.experiment import Experiment
-from manyhands.clusters.node import (
-    NATIVE,
+from manyhands.clusters.effects import (
     AllReduce,
     Claim,
     Gradient,
@@ -31,6 +29,8 @@ from manyhands.clusters.node import (
     Tensors,
     Train,
 )
+from manyhands.clusters.experiment import Experiment
+from manyhands.clusters.node import NATIVE
 from manyhands.clusters.processes.stopwatch import Stopwatch
 from manyhands.clusters.processes.wire import Kind, PeerLost, Wire
 from manyhands.runs.ledger import Ledger

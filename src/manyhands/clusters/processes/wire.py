@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from manyhands.clusters.node import Tensors
+from manyhands.clusters.effects import Tensors
 from manyhands.errors import RunError
 
 DTYPES = (

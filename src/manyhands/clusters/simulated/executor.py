@@ -9,7 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from manyhands.clusters.node import Node, Tensors
+from manyhands.clusters.effects import Tensors
+from manyhands.clusters.node import Node
 from manyhands.training.learner import Learner
 from manyhands.training.memory import keep_freed_memory
 from manyhands.training.sampler import Batch

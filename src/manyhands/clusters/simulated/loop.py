@@ -14,15 +14,13 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from manyhands.clusters.cluster import Simulated
-from manyhands.clusters.experiment import Experiment
-from manyhands.clusters.node import (
+from manyhands.clusters.effects import (
     AllReduce,
     Claim,
     Effect,
     Gradient,
     Load,
     MeanGradient,
-    Node,
     Poll,
     Quiet,
     Receive,
@@ -30,6 +28,8 @@ from manyhands.clusters.node import (
     Tensors,
     Train,
 )
+from manyhands.clusters.experiment import Experiment
+from manyhands.clusters.node import Node
 from manyhands.clusters.quantities import bytes_per_second, nanoseconds
 from manyhands.clusters.simulated.clock import Clock, EventQueue
 from manyhands.clusters.simulated.devices import DeviceProfile, Devices
@@ -45,6 +45,8 @@ Process = Coroutine[Effect[Any], Any, None]
 
 WAIT = object()
 """what an action returns if the node must wait for its answer"""
+_COMPUTATIONS = (Gradient, MeanGradient, Train)
+"""effects that follow on vector arithmetic without an event in between"""
 _NAMED = 8  # nodes of many in a message
 
 
@@ -165,11 +167,8 @@ class Loop:
             except StopIteration:
                 self.finished.add(rank)
                 return
-            if node.vector_bytes:
-                work = self.devices.duration_ns(rank, self.profile.vector_ns(node.vector_bytes))
-                node.vector_bytes = 0
-                node.ledger.compute += work
-                self.queue.push(self.clock.now + work, self._act, node, effect)
+            if node.vector_bytes and type(effect) not in _COMPUTATIONS:
+                self.queue.push(self.clock.now + self._vector_work(node), self._act, node, effect)
                 return
             answer = self._ACTIONS[type(effect)](self, node, effect)
 
@@ -180,6 +179,15 @@ class Loop:
 
     # ---- computing
 
+    def _vector_work(self, node: Node) -> int:
+        """The time (ns) of the vector arithmetic since the last effect, booked."""
+        if not node.vector_bytes:
+            return 0
+        work = self.devices.duration_ns(node.rank, self.profile.vector_ns(node.vector_bytes))
+        node.vector_bytes = 0
+        node.ledger.compute += work
+        return work
+
     def _duration(self, node: Node, batch: Batch) -> int:
         """Of the forward and backward pass (ns), one micro-batch after another."""
         samples = len(batch)
@@ -189,10 +197,11 @@ class Loop:
         return self.devices.duration_ns(node.rank, self.nominal[samples])
 
     def _gradient(self, node: Node, effect: Gradient) -> object:
+        start = self.clock.now + self._vector_work(node)
         duration = self._duration(node, effect.batch)
         pending = self.computing.gradient(node, effect.batch)
         node.ledger.compute += duration
-        self.queue.push(self.clock.now + duration, self._take_gradient, node, effect.batch, pending)
+        self.queue.push(start + duration, self._take_gradient, node, effect.batch, pending)
         return WAIT
 
     def _take_gradient(self, node: Node, batch: Batch, pending: Pending[tuple[Tensor, float | None]]) -> None:
@@ -202,11 +211,12 @@ class Loop:
         self._resume(node.rank, gradient)
 
     def _train(self, node: Node, effect: Train) -> object:
+        start = self.clock.now + self._vector_work(node)
         step = self.profile.vector_ns(12 * node.layout.parameters)
         duration = sum(self._duration(node, batch) + step for batch in effect.batches)
         pending = self.computing.train(node, effect.batches)
         node.ledger.compute += duration
-        self.queue.push(self.clock.now + duration, self._take_losses, node, effect.batches, pending)
+        self.queue.push(start + duration, self._take_losses, node, effect.batches, pending)
         return WAIT
 
     def _take_losses(self, node: Node, batches: Sequence[Batch], pending: Pending[list[float]]) -> None:
@@ -253,11 +263,12 @@ class Loop:
         return WAIT
 
     def _mean_gradient(self, node: Node, effect: MeanGradient) -> object:
+        start = self.clock.now + self._vector_work(node)
         duration = self._duration(node, effect.batch)
         pending = self.computing.gradient(node, effect.batch)
         node.ledger.compute += duration
         computation = Computation(effect.batch, duration, pending)
-        self.rendezvous.arrive(Arrival(node, self.clock.now + duration, computation))
+        self.rendezvous.arrive(Arrival(node, start + duration, computation))
         return WAIT
 
     # ---- the end of an epoch or round

@@ -4,7 +4,8 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from manyhands.clusters.node import Message, Node, Send
+from manyhands.clusters.effects import Message, Send
+from manyhands.clusters.node import Node
 from manyhands.clusters.simulated.clock import Clock
 from manyhands.clusters.simulated.network import Flows
 

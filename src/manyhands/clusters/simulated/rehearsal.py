@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from manyhands.clusters.effects import Tensors
 from manyhands.clusters.experiment import Experiment
-from manyhands.clusters.node import Node, Tensors
+from manyhands.clusters.node import Node
 from manyhands.clusters.simulated.blank import blank
 from manyhands.clusters.simulated.loop import Loop
 from manyhands.runs.ledger import Ledger

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from manyhands.clusters.collectives import Collective, Native, time_ns
-from manyhands.clusters.node import AllReduce, Node
+from manyhands.clusters.effects import AllReduce
+from manyhands.clusters.node import Node
 from manyhands.clusters.simulated.clock import EventQueue
 from manyhands.clusters.simulated.devices import DeviceProfile
 from manyhands.clusters.simulated.network import Network
