@@ -16,7 +16,7 @@ from manyhands.errors import UserError
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
-from manyhands.strategies import STRATEGIES, AllReduce, FedAvg, Gossip, LocalSGD, ParameterServer, Single
+from manyhands.strategies import STRATEGIES, AllReduce, DataParallel, FedAvg, Gossip, LocalSGD, ParameterServer, Single
 from manyhands.strategies.consistency import Async
 from manyhands.strategies.topology import TOPOLOGIES, Complete
 from manyhands.study import (
@@ -34,6 +34,15 @@ from manyhands.tasks.task import Samples, Task
 from manyhands.training.optimizer import SGD
 
 BASE = Specification(epochs=2)
+
+
+def test_where_one_worker_holds_all_data_nothing_is_skewed() -> None:
+    skews = (Iid(), Dirichlet(0.1))
+    grid = Grid(base=BASE, strategies=(DataParallel(), Gossip()), partitions=skews, cluster="simulated")
+    partitions = [(run.strategy.name, str(run.partition)) for run in grid.specifications()]
+    assert partitions == [
+        ("single", "iid"), ("data-parallel", "iid"), ("gossip", "iid"), ("gossip", "dirichlet:0.1"),
+    ]  # fmt: skip
 
 
 def test_by_default_each_strategy_runs_once_with_a_baseline_for_each_clock() -> None:

@@ -81,6 +81,8 @@ class Grid:
         workers = self.workers if self.workers and not (self.cluster == "mixed" and processes) else (None,)
         federated = strategy.unit == "round" and not any(self.stragglers)
         skews = self.partitions or ((Dirichlet(0.3),) if federated else (base.partition,))
+        if strategy.pools_data:  # there is nothing to skew
+            skews = (Iid(),)
         cluster = self._cluster(base, processes)
         clusters: list[Cluster] = [cluster]
         if self.stragglers and isinstance(cluster, Simulated):

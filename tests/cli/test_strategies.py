@@ -30,7 +30,7 @@ def test_json_tells_defaults_that_can_be_read_back(capsys: pytest.CaptureFixture
     assert main(["strategies", "--json"]) == 0
     for facts in json.loads(capsys.readouterr().out)["strategies"]:
         options = {option["name"]: option["default"] for option in facts["options"]}
-        assert list(options) == options_of(STRATEGIES[facts["name"]])
+        assert sorted(options) == sorted(options_of(STRATEGIES[facts["name"]]))
         assert all(option["about"] and option["takes"] for option in facts["options"])
         text = ",".join(f"{name}={value}" for name, value in options.items())
         assert parse_strategy(f"{facts['name']}:{text}") == STRATEGIES[facts["name"]]()

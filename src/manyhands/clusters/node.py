@@ -6,6 +6,7 @@ out under its own clock, and answers. What can be built from other effects is bu
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any, Literal
 
 import numpy as np
@@ -255,11 +256,11 @@ class Node:
 
     def average(self, tensors: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
         """Σ wᵢ·tensorᵢ / Σ wᵢ, summed in the order given; equal weights by default."""
-        shares = np.ones(len(tensors)) if weights is None else np.asarray(weights, dtype=np.float64)
-        shares = shares / shares.sum()
-        mean = torch.mul(tensors[0], shares[0])
+        shares = [1.0] * len(tensors) if weights is None else list(map(float, weights))
+        total = fsum(shares)
+        mean = torch.mul(tensors[0], shares[0] / total)
         for tensor, share in zip(tensors[1:], shares[1:], strict=True):
-            mean.add_(tensor, alpha=share)
+            mean.add_(tensor, alpha=share / total)
         self.vector_bytes += 3 * len(tensors) * mean.nbytes
         return mean
 

@@ -53,15 +53,16 @@ class Gossip(Strategy):
         async for batch in node.batches():
             gradient = await node.gradient(batch)
             node.step(gradient)
-            mean = await self.mix(node, batch.step)
-            node.weights = mean if self.consensus_step == 1 else node.weights.lerp(mean, self.consensus_step)
+            node.weights = await self.mix(node, batch.step)
 
     async def mix(self, node: "Node", step: int) -> "Tensor":
-        """The mean of the neighbours' weights and the node's own, by the row of the mixing matrix."""
+        """The weights, moved towards the neighbours' mean by the row of the mixing matrix."""
         mixing = self.topology.mixing(node.rank, len(node.workers), step)
         if isinstance(self.compression, Uncompressed):
-            return await node.mix(mixing, to=self.topology.neighbours(node.rank, len(node.workers), step))
-        return await self.mix_estimates(node, mixing)
+            mean = await node.mix(mixing, to=self.topology.neighbours(node.rank, len(node.workers), step))
+        else:
+            mean = await self.mix_estimates(node, mixing)
+        return mean if self.consensus_step == 1 else node.weights.lerp(mean, self.consensus_step)
 
     async def mix_estimates(self, node: "Node", mixing: dict[int, float]) -> "Tensor":
         """The weights moved by what the neighbours are estimated to differ: x + Σⱼ wⱼ·(x̂ⱼ - x̂)."""
