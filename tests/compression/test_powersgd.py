@@ -65,7 +65,7 @@ def test_warm_start_finds_the_best_approximation(way: str) -> None:
 @everywhere_the_same
 @given(seeds, st.integers(1, 5))
 def test_a_mean_is_what_one_worker_would_make_of_the_mean(seed: int, count: int) -> None:
-    """The method is linear: this is lemma 3 of the paper."""
+    """The method is linear in the matrices, which makes all-reduce possible."""
     shapes = [(10, 3, 2), (4,), (9, 8)]
     many, one = Workers("powersgd:2", count, shapes=shapes), Workers("powersgd:2", 1, shapes=shapes)
     for step in range(3):
@@ -125,7 +125,7 @@ def test_bytes_follow_from_the_shapes(shape: tuple[int, ...], rank: int, numbers
     ("text", "mebibytes"), [("none", 1023.0), ("powersgd:1", 4.2), ("powersgd:2", 7.5), ("powersgd:4", 14.2)]
 )
 def test_an_epoch_of_resnet18_on_cifar10_takes_what_the_paper_says(text: str, mebibytes: float) -> None:
-    """Vogels et al. 2019, table 3: 24 steps an epoch, with 16 workers and 128 samples each."""
+    """Vogels et al. 2019: 24 steps an epoch, with 16 workers and 128 samples each."""
     with torch.device("meta"):
         model = ResNet((3, 32, 32), 10, block="basic", depths=(2, 2, 2, 2))
     shapes = [tuple(parameter.shape) for parameter in model.parameters()]

@@ -104,7 +104,7 @@ def test_sign_sends_signs_and_the_mean_magnitude(seed: int, size: int) -> None:
 @everywhere_the_same
 @given(seeds, sizes)
 def test_sign_errs_by_as_much_as_the_paper_says(seed: int, size: int) -> None:
-    """‖C(v) - v‖² = (1 - ‖v‖₁² / (n ‖v‖₂²)) ‖v‖²: less than the vector (Karimireddy et al. 2019, lemma 8)."""
+    """‖C(v) - v‖² = (1 - ‖v‖₁² / (n ‖v‖₂²)) ‖v‖²: less than the vector (Karimireddy et al. 2019)."""
     sent = vector(seed, size) + 1e-3
     density = float(sent.abs().sum() ** 2 / (size * sent.norm() ** 2))
     assert distance(through("sign", sent), sent) ** 2 == pytest.approx(1 - density, abs=1e-5)

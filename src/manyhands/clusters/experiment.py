@@ -163,8 +163,9 @@ class Experiment:
 
     def assemble(self, nodes: Sequence[Node]) -> tuple[Tensor, float]:
         """The run's weights, made of all conductors', and the root mean square distance of these to them."""
-        parts = [self.contribution(node) for node in nodes]
-        weights = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+        weights = self.contribution(nodes[0])
+        for node in nodes[1:]:
+            weights += self.contribution(node)
         return weights, math.sqrt(sum(self.squared_distance(node, weights) for node in nodes) / len(nodes))
 
     def squared_distance(self, node: Node, weights: Tensor) -> float:

@@ -29,7 +29,7 @@ class PowerSGD(Compression):
         P = M Q,  P̂ = orthogonalise(P),  Q = Mᵀ P̂,  M ≈ P̂ Qᵀ
 
     A tensor of two or more dimensions is a matrix, the first dimension × the rest. Those that this would not make
-    smaller, norms and biases are sent as they are: 4 (Σ r (n + m) + rest) bytes.
+    smaller, and norms and biases, are sent as they are: 4 (Σ r (n + m) + rest) bytes.
 
     A mean over workers takes P and Q from the mean of all matrices: two all-reduces. Each worker's own share is P̂ Q_wᵀ,
     with its own Q_w before the mean of these is taken.

@@ -89,8 +89,8 @@ class QSGD(Compression):
     content, unlike with the paper's Elias code.
 
     E‖Q(v) - v‖² ≤ ω ‖v‖² with ω = min(bucket / levels², √bucket / levels). That can be more than ‖v‖², and error
-    feedback would then blow the error up. With it, Q(v) / (1 + ω) is sent instead, which always errs by less than ‖v‖
-    (Beznosikov et al. 2020, https://arxiv.org/abs/2002.12410).
+    feedback would then blow the error up. With it, Q(v) / (1 + ω) is sent instead, which errs by less than ‖v‖ on
+    average (Beznosikov et al. 2020, https://arxiv.org/abs/2002.12410).
     """
 
     levels: int

@@ -152,4 +152,4 @@ def positive(strategy: str, option: str, value: float) -> None:
 def dense_alone(strategy: Strategy, why: str) -> None:
     """Raise UserError if the strategy's compression leaves numbers out, where error feedback cannot make up for it."""
     if not strategy.compression.dense:
-        raise UserError(f"{strategy.name} cannot use {strategy.compression}: {why}; use bf16, int8 or qsgd")
+        raise UserError(f"{strategy.name} cannot use {strategy.compression}: {why}; use bf16, int8 or qsgd:255")

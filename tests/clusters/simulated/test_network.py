@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands.clusters.simulated.clock import Clock, EventQueue
-from manyhands.clusters.simulated.network import Flows, Link, Network, max_min_rates, round_ns
+from manyhands.clusters.simulated.fairness import max_min_rates
+from manyhands.clusters.simulated.network import Flows, Link, Network, round_ns
 from manyhands.errors import UserError
 
 same_200 = settings(derandomize=True, deadline=None, max_examples=200)
@@ -151,11 +152,20 @@ def traffic(draw: st.DrawFn, largest: int = 10**6) -> tuple[Network, list[Transf
 # --- the properties -----------------------------------------------------------------------------------------
 
 
+def rates_of(routes: Sequence[Sequence[int]], capacities: Sequence[float]) -> list[float]:
+    members: dict[int, list[int]] = {}
+    for flow, route in enumerate(routes):
+        for link in route:
+            members.setdefault(link, []).append(flow)
+    rates = max_min_rates(members, routes, capacities)
+    return [rates[flow] for flow in range(len(routes))]
+
+
 @same_200
 @given(routings())
 def test_rates_are_those_of_rising_water(routing: Routing) -> None:
     exact = [float(rate) for rate in fair_rates(*routing)]
-    assert max_min_rates(*routing) == pytest.approx(exact, rel=1e-9)
+    assert rates_of(*routing) == pytest.approx(exact, rel=1e-9)
 
 
 @same_200
@@ -163,7 +173,7 @@ def test_rates_are_those_of_rising_water(routing: Routing) -> None:
 def test_no_link_is_overfull_and_every_flow_has_a_bottleneck(routing: Routing) -> None:
     """A rate is max-min fair if and only if some link of its flow is full, and no flow there is faster."""
     routes, capacities = routing
-    rates = max_min_rates(routes, capacities)
+    rates = rates_of(routes, capacities)
     through = [
         [rate for rate, route in zip(rates, routes, strict=True) if link in route] for link in range(len(capacities))
     ]

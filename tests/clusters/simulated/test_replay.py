@@ -29,7 +29,7 @@ SLOW_NETWORK = Simulated(bandwidth="1Mbit/s", latency="3ms", jitter=0.4, slow=("
 def record(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outcomes]:
     """What chance decided at each node, as it is asked of it."""
     outcomes: defaultdict[int, list[int]] = defaultdict(list)
-    receive, poll, claim = Node._receive, Node.poll, Node.claim
+    receive, poll, claim = Node.receive, Node.poll, Node.claim
 
     async def noted_receive(node: Node, source: int | None) -> Any:
         message = await receive(node, source)
@@ -47,7 +47,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outcomes]:
         outcomes[node.rank].append(NOTHING if number is None else number)
         return number
 
-    for name, noted in (("_receive", noted_receive), ("poll", noted_poll), ("claim", noted_claim)):
+    for name, noted in (("receive", noted_receive), ("poll", noted_poll), ("claim", noted_claim)):
         monkeypatch.setattr(Node, name, noted)
     return outcomes
 

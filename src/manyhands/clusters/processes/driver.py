@@ -32,7 +32,7 @@ from manyhands.clusters.effects import (
 from manyhands.clusters.experiment import Experiment
 from manyhands.clusters.node import NATIVE
 from manyhands.clusters.processes.stopwatch import Stopwatch
-from manyhands.clusters.processes.wire import Kind, PeerLost, Wire
+from manyhands.clusters.processes.wire import LOST, Kind, PeerLost, Wire
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.recorder import Checkpoint, Recorder
 from manyhands.training.evaluation import Evaluation
@@ -383,7 +383,7 @@ def _naming_peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise PeerLost(f"a node is lost: {str(error).splitlines()[0]}") from None
+        raise PeerLost(f"{LOST}: {str(error).splitlines()[0]}") from None
 
 
 def _bytes(data: Any) -> Tensor:

@@ -23,7 +23,7 @@ from torch._C._distributed_c10d import Store, TCPStore
 from manyhands.clusters.cluster import Processes
 from manyhands.clusters.experiment import Experiment, choose_precision
 from manyhands.clusters.processes.driver import Driver
-from manyhands.clusters.processes.wire import PeerLost
+from manyhands.clusters.processes.wire import LOST, PeerLost
 from manyhands.clusters.simulated.executor import available_cores
 from manyhands.errors import RunError, UserError
 from manyhands.runs.folder import RunFolder
@@ -247,7 +247,10 @@ def _watch(children: list[tuple[SpawnProcess, Connection]], folder: RunFolder, o
             if died:
                 raise RunError(f"node {died[0]} died ({_cause(codes[died[0]])}); the run was stopped")
             if None not in codes or time.monotonic() > deadline:
-                raise RunError(next(iter(complaints.values()))[1])
+                # Those who are well notice that a peer has gone; who says nothing even then stands still.
+                silent = ", ".join(str(rank) for rank, code in enumerate(codes) if code is None)
+                text = next(iter(complaints.values()))[1]
+                raise RunError(text.replace(LOST, f"node {silent} is lost") if silent else text)
         time.sleep(0.05)
 
 

@@ -38,6 +38,10 @@ class Kind(IntEnum):
     RESTORE = 5
 
 
+LOST = "a node is lost"
+"""said where it is not known which"""
+
+
 class PeerLost(RunError):
     """A node that the others needed is gone or silent."""
 
@@ -117,8 +121,8 @@ def _wait(to: int, parts: list[tuple[dist.Work, Tensor]]) -> None:
 
 
 def _lost(source: int | None, error: RuntimeError) -> PeerLost:
-    who = "a node" if source is None else f"node {source}"
-    return PeerLost(f"{who} is lost: {str(error).splitlines()[0]}")
+    who = LOST if source is None else f"node {source} is lost"
+    return PeerLost(f"{who}: {str(error).splitlines()[0]}")
 
 
 def _encode(kind: Kind, progress: float, tag: int, tensors: list[Tensor]) -> Tensor:

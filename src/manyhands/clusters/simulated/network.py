@@ -6,11 +6,12 @@ and accurate simulation of distributed applications and platforms", https://doi.
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from manyhands.clusters.simulated.clock import Clock, Event, EventQueue
+from manyhands.clusters.simulated.fairness import max_min_rates
 from manyhands.errors import UserError
 
 
@@ -113,49 +114,6 @@ class Network:
         return cls(hosts=hosts, links=links, route=route, local_latency=local_latency)
 
 
-def max_min_rates(routes: Sequence[Sequence[int]], capacities: Sequence[float]) -> list[float]:
-    """The max-min fair rate of each flow, in the capacities' unit: none can rise unless another falls that is
-    no greater.
-
-    Progressive filling (Bertsekas & Gallager 1992, Data Networks, §6.5.2): the link with the smallest fair
-    share is the bottleneck of its flows; they get that share, their other links lose it, and so on.
-    """
-    members: dict[int, list[int]] = {}
-    for flow, route in enumerate(routes):
-        for link in route:
-            members.setdefault(link, []).append(flow)
-    rates = _fill(members, routes, capacities)
-    return [rates[flow] for flow in range(len(routes))]
-
-
-def _fill(
-    members: Mapping[int, Collection[int]],
-    routes: Mapping[int, Sequence[int]] | Sequence[Sequence[int]],
-    capacities: Sequence[float],
-) -> dict[int, float]:
-    """The max-min fair rates of flows, by number, where ``members`` has those on each link."""
-    left = {link: capacities[link] for link in members}
-    waiting = {link: len(flows) for link, flows in members.items()}
-    rates: dict[int, float] = {}
-    heap = [(left[link] / waiting[link], link) for link in members]
-    heapq.heapify(heap)
-    while heap:
-        known, bottleneck = heapq.heappop(heap)
-        if not waiting[bottleneck]:
-            continue
-        share = left[bottleneck] / waiting[bottleneck]
-        if share > known:  # shares only grow: one that is out of date is too small, never too large
-            heapq.heappush(heap, (share, bottleneck))
-            continue
-        for flow in members[bottleneck]:
-            if flow not in rates:
-                rates[flow] = share
-                for link in routes[flow]:
-                    left[link] -= share
-                    waiting[link] -= 1
-    return rates
-
-
 @dataclass(slots=True, eq=False)
 class _Flow:
     number: int  # in order of start
@@ -220,10 +178,13 @@ class Flows:
         if source == destination:
             self._queue.push(now + network.local_latency, on_delivered, *arguments)
             return
-        flow = _Flow(self._started, network.route(source, destination), size_bytes, on_delivered, arguments)
+        route = network.route(source, destination)
+        arrival = now + sum([self._latencies[link] for link in route])
+        if not size_bytes:
+            self._queue.push(arrival, on_delivered, *arguments)
+            return
         self._started += 1
-        latency = sum([self._latencies[link] for link in flow.route])
-        self._queue.push(now + latency, self._join, flow)
+        self._queue.push(arrival, self._join, _Flow(self._started, route, size_bytes, on_delivered, arguments))
 
     def _join(self, flow: _Flow) -> None:
         shared = [link for link in flow.route if self._members[link]]
@@ -290,7 +251,7 @@ class Flows:
         if least == max(shares):
             rates = dict.fromkeys(numbers, least)
         else:
-            rates = _fill({link: self._members[link] for link in links}, self._routes, self._capacities)
+            rates = max_min_rates({link: self._members[link] for link in links}, self._routes, self._capacities)
         for flow in flows:
             rate = rates[flow.number]
             if rate != flow.rate:
