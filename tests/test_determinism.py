@@ -33,14 +33,21 @@ def digest(specification: Specification, folder: Path) -> str:
     return hashlib.sha256(b"".join((folder / name).read_bytes() for name in FILES)).hexdigest()
 
 
-@pytest.mark.parametrize("name", [*sorted(STRATEGIES.keys() - {"single"}), "parameter-server:consistency=async"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted(STRATEGIES.keys() - {"single"}),
+        *("parameter-server:consistency=async", "parameter-server:consistency=ssp:1,servers=2"),
+        *("peer-gradients:compression=qsgd:3", "gossip:compression=int8"),
+    ],
+)
 def test_ten_repetitions_are_one(name: str, tmp_path: Path) -> None:
     specification = Specification(
         strategy=parse_strategy(name),
         workers=4,
         epochs=1,
         batch_size=16,
-        partition=PARTITIONS.parse("dirichlet:1,least=20"),
+        partition=PARTITIONS.parse("iid" if parse_strategy(name).pools_data else "dirichlet:1,least=20"),
         optimizer=SGD(momentum=0.9),
     )
     digests = set()

@@ -23,6 +23,17 @@ GOLDEN = {
     "gossip:topology=exponential": (0.021153479, 0.94959, 4521600),
     "local-sgd:period=3": (0.015958586, 0.99801, 753600),
     "fedavg:fraction=0.5,local_epochs=2": (0.027654307, 0.85338, 251200),
+    "all-reduce:collective=tree": (0.030723386, 0.94959, 2260800),
+    "data-parallel": (0.049637114, 0.94193, 5090400),
+    "parameter-server:consistency=ssp:2,servers=2": (0.023684694, 0.93320, 3014400),
+    "peer-gradients:compression=top-k:100": (0.015492568, 1.14247, 115200),
+    "gossip:compression=int8,topology=star": (0.015042624, 1.00692, 569808),
+    "push-sum": (0.014742688, 0.96616, 1507584),
+    "ad-psgd": (0.009856505, 1.01171, 1570000),
+    "post-local-sgd:period=3": (0.019342586, 0.96484, 1695600),
+    "slow-momentum:period=3": (0.015958586, 0.81804, 753600),
+    "diloco:period=3,fragments=2": (0.018135386, 0.75229, 942000),
+    "elastic-averaging:period=3": (0.015760986, 1.26104, 1004800),
 }
 """by strategy: seconds on the simulated clock, test loss, bytes sent by all nodes, after the last epoch or round"""
 
@@ -47,7 +58,7 @@ def last_row(strategy: str, folder: Path) -> dict[str, float]:
         batch_size=25,
         lr=0.02,
         optimizer=SGD(momentum=0.5, weight_decay=1e-4),
-        partition=PARTITIONS.parse("dirichlet:1"),
+        partition=PARTITIONS.parse("iid" if parse_strategy(strategy).pools_data else "dirichlet:1"),
         seed=3,
     )
     history: list[dict[str, float]] = RunFolder(train(specification, out=folder)).read_history()

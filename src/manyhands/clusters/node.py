@@ -255,7 +255,9 @@ class Node:
         self.vector_bytes += 3 * gradient.nbytes + 2 * sum(state.nbytes for state in self.optimizer_state.values())
 
     def average(self, tensors: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
-        """Σ wᵢ·tensorᵢ / Σ wᵢ, summed in the order given; equal weights by default."""
+        """Σ wᵢ·tensorᵢ / Σ wᵢ, summed in the order given; equal weights by default. Of one tensor it is that itself."""
+        if len(tensors) == 1:
+            return tensors[0]
         shares = [1.0] * len(tensors) if weights is None else list(map(float, weights))
         total = fsum(shares)
         mean = torch.mul(tensors[0], shares[0] / total)
