@@ -68,6 +68,12 @@ def test_there_is_one_of_each_kind() -> None:
     assert blank(blank(torch.zeros(3))) is blank(torch.zeros(3))
 
 
+def test_no_tensors_at_all_are_an_answer_too() -> None:
+    assert blank(torch.zeros(0, 3)).unbind() == ()
+    assert [part.shape for part in blank(torch.zeros(2, 3)).unbind()] == [(3,), (3,)]
+    assert all(isinstance(part, Blank) for part in blank(torch.zeros(2, 3)).unbind())
+
+
 def test_a_plain_tensor_may_take_part() -> None:
     plain, empty = torch.ones(4), blank(torch.ones(4))
     assert shapes(plain + empty) == shapes(plain)

@@ -54,7 +54,7 @@ class Blank(Tensor):
             return _work_out(function, arguments, options or {})
         if key not in _known:
             result = _work_out(function, arguments, options or {})
-            if not _holds_tensors(result):
+            if not (_holds_tensors(result) or result == ()):
                 _told.add(function)
                 return _on_meta(function, arguments, options)
             _known[key] = result

@@ -243,9 +243,8 @@ class Flows:
         shares = [self._capacities[link] / len(self._members[link]) for link in links]
         least = min(shares)
         bottleneck = links[shares.index(least)]
-        if len(self._members[bottleneck]) == len(flows) > 1 and len(links) == 1 + sum(
-            [len(f.route) - 1 for f in flows]
-        ):
+        private = sum([len(flow.route) - 1 for flow in flows])  # other links, if no two flows share any
+        if len(self._members[bottleneck]) == len(flows) > 1 and len(links) == 1 + private:
             self._make_pool(bottleneck, links, flows)
             return
         if least == max(shares):
