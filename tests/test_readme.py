@@ -18,7 +18,7 @@ def test_the_first_screen_has_the_two_commands() -> None:
     first = blocks()[0]
     assert first.splitlines() == [
         "pip install -c constraints.txt . && manyhands compare",
-        "pip install -c constraints.txt '.[test]' && pytest",
+        "pip install -c constraints.txt '.[test]' && pytest -n 2",
     ]
     assert README.read_text().index(first) < 1500
 

@@ -11,6 +11,8 @@ from manyhands.training.sampler import Batch
 
 T = TypeVar("T")
 Tensors = tuple[Tensor, ...]
+NOTHING = -1
+"""the recorded outcome of a look for messages when there was none, and of a claim when all was taken"""
 
 
 @dataclass(frozen=True, eq=False)

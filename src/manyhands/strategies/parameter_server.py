@@ -136,8 +136,9 @@ class ParameterServer(Strategy):
         """Step by the mean of what the workers pushed, in the order of ranks: the next version of the weights."""
         messages = [pushed[worker] for worker in sorted(pushed)]
         staleness = [version - message.tag for message in messages]
-        for versions in staleness:
-            node.note_staleness(versions)
+        if not self.synchronous:  # where it is not always zero
+            for versions in staleness:
+                node.note_staleness(versions)
         size = node.parameters.numel()
         gradient = node.average([node.decompress(message.tensors[0], size) for message in messages])
         node.step(gradient, 1 / max(1, sum(staleness) / len(staleness)) if self.staleness_aware else 1.0)

@@ -126,12 +126,15 @@ def test_a_peer_that_goes_away_is_named(wire: Wire) -> None:
 @given(
     kind=st.sampled_from(Kind),
     progress=st.floats(0, 1),
+    tag=st.integers(-(2**63), 2**63 - 1),
     specs=st.lists(
         st.tuples(st.sampled_from(DTYPES), st.lists(st.integers(0, 3), max_size=MAX_DIMENSIONS)), max_size=MAX_TENSORS
     ),
 )
-def test_a_header_says_what_follows(kind: Kind, progress: float, specs: list[tuple[torch.dtype, list[int]]]) -> None:
-    code = _encode(kind, progress, [torch.empty(shape, dtype=dtype) for dtype, shape in specs])
+def test_a_header_says_what_follows(
+    kind: Kind, progress: float, tag: int, specs: list[tuple[torch.dtype, list[int]]]
+) -> None:
+    code = _encode(kind, progress, tag, [torch.empty(shape, dtype=dtype) for dtype, shape in specs])
     header = _decode(code, source=5)
-    assert (header.kind, header.source, header.progress) == (kind, 5, progress)
+    assert (header.kind, header.source, header.progress, header.tag) == (kind, 5, progress, tag)
     assert header.specs == tuple((dtype, tuple(shape)) for dtype, shape in specs)

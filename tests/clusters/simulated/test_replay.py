@@ -13,9 +13,9 @@ from torch import Tensor
 
 from manyhands import lab
 from manyhands.clusters.cluster import Simulated
-from manyhands.clusters.effects import Receive
+from manyhands.clusters.effects import NOTHING, Receive
 from manyhands.clusters.node import Node
-from manyhands.clusters.simulated.replay import NOTHING, Order
+from manyhands.clusters.simulated.replay import Order
 from manyhands.errors import RunError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import Strategy, parse_strategy

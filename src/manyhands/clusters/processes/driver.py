@@ -16,6 +16,7 @@ from torch._C._distributed_c10d import GradBucket, Store
 from torch.nn.parallel import DistributedDataParallel
 
 from manyhands.clusters.effects import (
+    NOTHING,
     AllReduce,
     Claim,
     Gradient,
@@ -371,10 +372,6 @@ class Driver:
         AllReduce: _all_reduce,
         Quiet: _quiet,
     }
-
-
-NOTHING = -1
-"""stands in the recorded order for no message and for no number left"""
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from manyhands.clusters.cluster import Simulated
 from manyhands.clusters.effects import (
+    NOTHING,
     AllReduce,
     Claim,
     Effect,
@@ -36,7 +37,7 @@ from manyhands.clusters.simulated.devices import DeviceProfile, Devices
 from manyhands.clusters.simulated.messages import Messages
 from manyhands.clusters.simulated.network import Flows, Network
 from manyhands.clusters.simulated.rendezvous import Arrival, Computation, Pending, Rendezvous
-from manyhands.clusters.simulated.replay import NOTHING, Order
+from manyhands.clusters.simulated.replay import Order
 from manyhands.errors import RunError
 from manyhands.training.cost import Cost, buckets
 from manyhands.training.sampler import Batch, micro_sizes

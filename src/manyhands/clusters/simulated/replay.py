@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 
 from manyhands.errors import RunError
 
-NOTHING = -1
-"""the recorded outcome of a look for messages when there was none, and of a claim when all was taken"""
-
 
 class Order:
     """What chance decided, node by node, and what of it is left to repeat.
