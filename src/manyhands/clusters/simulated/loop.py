@@ -100,7 +100,7 @@ class Loop:
         self.rendezvous = Rendezvous(
             experiment.workers, network, self.profile, buckets(cost.ready), self.queue, self._resume
         )
-        self.nominal: dict[int, int] = {}
+        self.nominal: dict[int, tuple[int, int]] = {}
         """by the size of a batch, how long a step takes on a device of the profile (ns)"""
         self.claimed: dict[int, int] = {}
         """by pool, how many numbers are taken"""
@@ -189,13 +189,17 @@ class Loop:
         node.ledger.compute += work
         return work
 
-    def _duration(self, node: Node, batch: Batch) -> int:
-        """Of the forward and backward pass (ns), one micro-batch after another."""
-        samples = len(batch)
+    def _nominal(self, samples: int) -> tuple[int, int]:
+        """What a forward and backward pass takes by the profile (ns): all micro-batches one after another; the last."""
         if samples not in self.nominal:
             sizes = micro_sizes(samples, self.experiment.specification.batch_size)
-            self.nominal[samples] = sum(self.profile.step_ns(self.cost.forward_flops, size) for size in sizes)
-        return self.devices.duration_ns(node.rank, self.nominal[samples])
+            parts = [self.profile.step_ns(self.cost.forward_flops, size) for size in sizes]
+            self.nominal[samples] = sum(parts), parts[-1]
+        return self.nominal[samples]
+
+    def _duration(self, node: Node, batch: Batch) -> int:
+        """Of the forward and backward pass (ns), one micro-batch after another."""
+        return self.devices.duration_ns(node.rank, self._nominal(len(batch))[0])
 
     def _gradient(self, node: Node, effect: Gradient) -> object:
         start = self.clock.now + self._vector_work(node)
@@ -268,7 +272,8 @@ class Loop:
         duration = self._duration(node, effect.batch)
         pending = self.computing.gradient(node, effect.batch)
         node.ledger.compute += duration
-        computation = Computation(effect.batch, duration, pending)
+        whole, last = self._nominal(len(effect.batch))
+        computation = Computation(effect.batch, duration * last // whole if last < whole else duration, pending)
         self.rendezvous.arrive(Arrival(node, start + duration, computation))
         return WAIT
 

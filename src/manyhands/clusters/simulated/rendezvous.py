@@ -31,7 +31,7 @@ class Computation:
 
     batch: Batch
     duration: int
-    """of the forward and backward pass (ns)"""
+    """of the forward and backward pass (ns); of several micro-batches that of the last, behind which sums travel"""
     pending: Pending[tuple[Tensor, float | None]]
     """the gradient and the loss"""
 
