@@ -90,7 +90,10 @@ def replay(
     for row in rows:
         for rank, outcomes in row["nodes"].items():
             order[int(rank)] += outcomes
-    return _run(experiment, Path(out) if out else None, observer, resume=False, order=order)
+    path = _run(experiment, Path(out) if out else None, observer, resume=False, order=order)
+    command = shlex.join(["manyhands", "train", "--replay", str(folder)])
+    RunFolder(path).update_run(replay_of=str(folder), command=command)
+    return path
 
 
 def rehearse(specification: Specification, *, task: Task | None = None, data_dir: Path | None = None) -> "Rehearsal":

@@ -106,6 +106,7 @@ def test_replayed_in_simulation_an_asynchronous_run_ends_with_the_same_weights(
     replayed = Run(lab.replay(real.folder, task=toy(Normed), out=tmp_path / "replayed"))
     assert distance(real.weights, replayed.weights) <= 1e-6
     assert_same_accounts(replayed, real)
+    assert RunFolder(replayed.folder).read_run()["replay_of"] == str(real.folder)
 
 
 @pytest.mark.parametrize("name", ASYNCHRONOUS)

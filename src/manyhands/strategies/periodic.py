@@ -39,7 +39,13 @@ class Periodic(Strategy):
         anchor = self.anchor(node)
         return anchor + await node.mean(node.weights - anchor)
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether the next averaging needs the weights of the last one."""
+        return not isinstance(self.compression, Uncompressed)
+
     def agree(self, node: "Node", weights: "Tensor") -> None:
         """Go on from weights that all workers have."""
         node.weights = weights
-        self.anchor(node).copy_(weights)
+        if self.looks_back:
+            self.anchor(node).copy_(weights)

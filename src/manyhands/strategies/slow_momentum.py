@@ -31,6 +31,10 @@ class SlowMomentum(Periodic):
         if not 0 <= self.slow_momentum < 1:
             raise UserError(f"--strategy.slow-momentum must lie in [0, 1), not {self.slow_momentum}")
 
+    @property
+    def looks_back(self) -> bool:
+        return True
+
     async def worker(self, node: "Node") -> None:
         velocity = node.kept("velocity", node.parameters * 0)
         async for batch in node.batches():
