@@ -177,7 +177,7 @@ class Node:
     async def claim(self) -> int | None:
         """The number of a step, of those that all workers share in this epoch; None when all are taken.
 
-        So the fast do more than the slow, as each does what it can.
+        So the fast do more than the slow.
         """
         limit = self.steps_per_epoch * len(self.workers)
         number = await Claim(self.completed, limit)
@@ -215,8 +215,7 @@ class Node:
     # ---- what outlives an epoch or round, beside the weights
 
     def kept(self, name: str, initial: Tensor | None = None) -> Tensor:
-        """A tensor of the node's state, which checkpoints keep; at first a copy of ``initial``, or of the weights that
-        all nodes began with."""
+        """A tensor of the node's state; at first a copy of ``initial``, or of the weights that all nodes began with."""
         if name not in self.state:
             self.state[name] = (self.initial_weights if initial is None else initial).clone()
         return self.state[name]
@@ -276,11 +275,6 @@ class Node:
         self.samples += samples
         self.loss_sum += loss * samples
         self.loss_samples += samples
-
-    def note_staleness(self, versions: int) -> None:
-        """Count an update by how many versions old the weights were at which it was computed."""
-        histogram = self.ledger.staleness
-        histogram[versions] = histogram.get(versions, 0) + 1
 
     # ---- talking
 

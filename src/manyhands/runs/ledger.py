@@ -25,6 +25,10 @@ class Ledger:
     def __post_init__(self) -> None:
         self.staleness = {int(versions): count for versions, count in self.staleness.items()}  # as JSON has them
 
+    def note_staleness(self, versions: int) -> None:
+        """Count an update by how many versions old the weights were at which it was computed."""
+        self.staleness[versions] = self.staleness.get(versions, 0) + 1
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in ``ledger.json``: seconds by kind, then counts."""
         content = {

@@ -138,7 +138,7 @@ class ParameterServer(Strategy):
         staleness = [version - message.tag for message in messages]
         if not self.synchronous:  # where it is not always zero
             for versions in staleness:
-                node.note_staleness(versions)
+                node.ledger.note_staleness(versions)
         size = node.parameters.numel()
         gradient = node.average([node.decompress(message.tensors[0], size) for message in messages])
         node.step(gradient, 1 / max(1, sum(staleness) / len(staleness)) if self.staleness_aware else 1.0)
