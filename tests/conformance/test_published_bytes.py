@@ -1,4 +1,4 @@
-"""The ledger's bytes are those of a published table: PowerSGD on ResNet-18 and CIFAR-10 (Vogels et al. 2019, table 3).
+"""The ledger's bytes are those of a published table: PowerSGD on ResNet-18 and CIFAR-10 (Vogels et al. 2019).
 
 Dimensions: https://arxiv.org/abs/1905.13727, appendix F. The table counts what a worker contributes to a sum; so does
 the star, in which every worker but the first sends just that. A ring moves 2 (N - 1) / N times as much.
