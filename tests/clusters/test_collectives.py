@@ -20,7 +20,6 @@ from manyhands.clusters.collectives import (
     Star,
     Tree,
     all_gather,
-    time_ns,
 )
 from manyhands.clusters.effects import Message, Receive, Send
 from manyhands.clusters.simulated.clock import Clock, EventQueue
@@ -185,7 +184,7 @@ def test_a_native_ring_on_a_star_takes_its_closed_formula(nodes: int, size: int,
     network = Network.star(nodes, bandwidth, latency)
     transfer = ceil(Fraction(size * 10**9, nodes * bandwidth))
     rounds = 2 * (nodes - 1)
-    time = time_ns(Native(), network, range(nodes), size, itemsize=1)
+    time = Native().time_ns(network, range(nodes), size, itemsize=1)
     assert time == pytest.approx(rounds * (latency + transfer), rel=1e-9, abs=rounds)
 
 
@@ -226,7 +225,7 @@ def test_as_a_whole_or_by_messages_it_takes_the_same_time(
 ) -> None:
     network = Network.star(workers, bandwidth, latency)
     time, peers = by_messages(collective, network, workers, numbers)
-    assert time_ns(collective, network, range(workers), numbers) == pytest.approx(time, rel=1e-9, abs=2 * workers)
+    assert collective.time_ns(network, range(workers), numbers) == pytest.approx(time, rel=1e-9, abs=2 * workers)
     for peer in peers:
         assert peer.ledger.bytes_sent == collective.bytes_sent(peer.rank, workers, numbers)
 
@@ -244,12 +243,12 @@ def test_times_on_a_star_are_those_of_the_table(power: int, latency: int, part: 
         Star(): 2 * latency + 2 * (workers - 1) * size,
     }
     for collective, time in table.items():
-        assert time_ns(collective, network, range(workers), size) == pytest.approx(time, rel=1e-9, abs=64)
+        assert collective.time_ns(network, range(workers), size) == pytest.approx(time, rel=1e-9, abs=64)
 
 
 def test_short_vectors_want_few_rounds_and_long_ones_equal_work() -> None:
     network = Network.star(64, 1e9, 50_000)
-    short, long = ([time_ns(each, network, range(64), numbers) for each in OWN] for numbers in (10, 10_000_000))
+    short, long = ([each.time_ns(network, range(64), numbers) for each in OWN] for numbers in (10, 10_000_000))
     ring, tree, halving, star = short
     assert star < tree < ring / 10
     assert halving < ring / 10
@@ -259,23 +258,23 @@ def test_short_vectors_want_few_rounds_and_long_ones_equal_work() -> None:
 
 def test_a_ring_runs_at_the_pace_of_its_slowest_link() -> None:
     network = Network.star(4, 100e6, 1_000, overrides={2: 10e6})
-    assert time_ns(Ring(), network, range(4), 1_000_000) == 6 * (1_000 + 100_000_000)
+    assert Ring().time_ns(network, range(4), 1_000_000) == 6 * (1_000 + 100_000_000)
 
 
 def test_a_ring_that_keeps_to_its_racks_shares_no_uplink() -> None:
     network = Network.two_level(2, 2, bandwidth=1e9, uplink=1e9)
-    assert time_ns(Ring(), network, [0, 1, 2, 3], 1_000_000) == 6 * 1_000_000
-    assert time_ns(Ring(), network, [0, 2, 1, 3], 1_000_000) == 6 * 2_000_000  # two flows on each uplink
+    assert Ring().time_ns(network, [0, 1, 2, 3], 1_000_000) == 6 * 1_000_000
+    assert Ring().time_ns(network, [0, 2, 1, 3], 1_000_000) == 6 * 2_000_000  # two flows on each uplink
 
 
 def test_nodes_on_one_host_reduce_without_the_network() -> None:
     network = Network.star(1, 1e6, 50_000, local_latency=700)
-    assert time_ns(Native(), network, [0, 0, 0], 1e9) == 4 * 700
+    assert Native().time_ns(network, [0, 0, 0], 1e9) == 4 * 700
 
 
 @pytest.mark.parametrize("collective", [Native(), *OWN], ids=str)
 def test_one_node_has_nothing_to_reduce(collective: Collective) -> None:
-    assert time_ns(collective, Network.star(1, 1e6), [0], 1e9) == 0
+    assert collective.time_ns(Network.star(1, 1e6), [0], 1e9) == 0
     assert collective.bytes_sent(0, 1, 1e9) == collective.messages_sent(0, 1, 1e9) == 0
 
 

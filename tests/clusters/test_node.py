@@ -201,7 +201,7 @@ def test_losses_add_up_by_samples() -> None:
 
 
 def states(node: Node) -> tuple[Any, dict[str, list[float]]]:
-    tensors: dict[str, Tensor] = node.tensors(conducts=True)
+    tensors: dict[str, Tensor] = node.tensors()
     return node.numbers(), {name: tensor.tolist() for name, tensor in tensors.items()}
 
 
@@ -213,8 +213,9 @@ def test_what_is_kept_makes_a_node_whole_again() -> None:
     node.completed, node.progress = 1, 0.3
     node.ledger.compute, node.ledger.bytes_sent = 5, 7
     node.record(1.0, 2, step=0)
-    copy.restore(node.numbers(), node.tensors(conducts=True))
+    copy.restore(node.numbers(), node.tensors())
     assert states(copy) == states(node)
     node.state["control"].zero_()
     assert copy.state["control"] == 3
-    assert set(node.tensors(conducts=False)) == {"state/control", "optimizer/momentum"}
+    node.keeps_weights = False
+    assert set(node.tensors()) == {"state/control", "optimizer/momentum"}

@@ -84,11 +84,6 @@ def _traffic(collective: Collective, workers: int, numbers: float) -> list[Traff
     return collective.traffic(workers, numbers)
 
 
-def time_ns(collective: Collective, network: Network, hosts: Sequence[int], numbers: float, itemsize: int = 4) -> int:
-    """Time (ns) of a collective on a network: see ``Collective.time_ns``."""
-    return collective.time_ns(network, hosts, numbers, itemsize)
-
-
 COLLECTIVES: Family[Collective] = Family("collective", Collective)
 
 

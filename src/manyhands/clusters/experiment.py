@@ -130,6 +130,7 @@ class Experiment:
                 conductors=self.conductors,
                 compression=spec.strategy.compression,
                 shard=self.shard(rank, layout),
+                keeps_weights=rank in self.conductors or spec.strategy.followers_keep_weights,
             )
 
         return make

@@ -67,6 +67,8 @@ class Node:
     compression: Compression = field(default_factory=Uncompressed)
     shard: slice = field(default_factory=lambda: slice(None))
     """which of the parameters a server answers for, where several share them; all elsewhere"""
+    keeps_weights: bool = True
+    """whether its weights are its own, for a checkpoint to keep; a worker that answers a server may have none"""
     collapses: bool = False
     """whether the cluster carries out a collective operation as a whole instead of message by message"""
     _weights: Tensor | None = None
@@ -175,10 +177,7 @@ class Node:
             yield message
 
     async def claim(self) -> int | None:
-        """The number of a step, of those that all workers share in this epoch; None when all are taken.
-
-        So the fast do more than the slow.
-        """
+        """One of the steps that all workers share out in this epoch, the fast taking more; None when all are taken."""
         limit = self.steps_per_epoch * len(self.workers)
         number = await Claim(self.completed, limit)
         if number is not None:
@@ -377,11 +376,11 @@ class Node:
             "ledger": self.ledger.state(),
         }
 
-    def tensors(self, conducts: bool) -> dict[str, Tensor]:
-        """The vectors of the node's state; a worker that answers a server has no weights of its own to keep."""
+    def tensors(self) -> dict[str, Tensor]:
+        """The vectors of the node's state."""
         kept = {f"state/{key}": value for key, value in self.state.items()}
         kept |= {f"optimizer/{key}": value for key, value in self.optimizer_state.items()}
-        return kept | {"weights": self.weights} if conducts else kept
+        return kept | {"weights": self.weights} if self.keeps_weights else kept
 
     def restore(self, numbers: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Take up the state that a checkpoint kept."""

@@ -122,7 +122,6 @@ class QSGD(Compression):
         return (2 * self.levels).bit_length()
 
     def encode(self, vector: "Tensor", memory: Memory) -> "Tensor":
-
         buckets = padded(vector, self.bucket).view(-1, self.bucket)
         norms = _not_zero(buckets.norm(dim=1))
         levels = _round_at_random(buckets / norms[:, None] * self.levels, memory).clamp_(-self.levels, self.levels)
@@ -151,7 +150,6 @@ class Sign(Compression):
     url = "https://arxiv.org/abs/1901.09847"
 
     def encode(self, vector: "Tensor", memory: Memory) -> "Tensor":
-
         magnitude = vector.abs().sum() / max(len(vector), 1)
         return as_bytes(magnitude.view(1), pack(vector >= 0, 1))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.errors import UserError
+from manyhands.runs.folder import FORMAT
 
 Json = dict[str, Any]
 
-FORMAT = 1
 PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting")
 _LEARNT = ("train_loss", "test_loss", "test_accuracy", "consensus")
 _QUANTITIES = ("seconds", "epoch", "samples", "bytes", *_LEARNT)

@@ -1,8 +1,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from manyhands.strategies.base import Strategy, dense_alone, register
-from manyhands.strategies.topology import Ring, Topology
+from manyhands.strategies.base import dense_alone, register
+from manyhands.strategies.neighbourhood import Neighbourhood
 
 if TYPE_CHECKING:
     from manyhands.clusters.effects import Message
@@ -13,7 +13,7 @@ REQUEST, REPLY, GOODBYE = 1, 2, 3
 
 @register("ad-psgd")
 @dataclass(frozen=True, kw_only=True)
-class AsynchronousGossip(Strategy):
+class AsynchronousGossip(Neighbourhood):
     """AD-PSGD: each worker steps at its own pace and averages with one neighbour at a time, picked at random.
 
     A worker asks a neighbour, and computes on until the answer comes; it answers between two gradients. Both then
@@ -21,9 +21,6 @@ class AsynchronousGossip(Strategy):
     The paper avoids deadlock by graphs of two sides; here no worker waits for one that waits, so any graph will do.
     Workers share an epoch's steps out among them, so that the fast take more.
     """
-
-    topology: Topology = Ring()
-    """who talks to whom"""
 
     paper = "Lian et al. 2018, Asynchronous Decentralized Parallel Stochastic Gradient Descent"
     url = "https://arxiv.org/abs/1710.06952"
@@ -35,12 +32,6 @@ class AsynchronousGossip(Strategy):
     @property
     def synchronous(self) -> bool:
         return False
-
-    def check(self, workers: int) -> None:
-        self.topology.check(workers)
-
-    def facts(self, workers: int) -> dict[str, float]:
-        return {"spectral_gap": self.topology.spectral_gap(workers)}
 
     async def worker(self, node: "Node") -> None:
         async for epoch in node.epochs():

@@ -87,10 +87,6 @@ class Strategy:
     def fit(self, parameters: int) -> None:
         """Raise UserError if the strategy cannot work with a model of so many trainable parameters."""
         self.compression.check(parameters)
-        if self.servers > parameters:
-            raise UserError(
-                f"--strategy.servers {self.servers} is more than the {parameters:,} parameters that they would share"
-            )
 
     def facts(self, workers: int) -> dict[str, float]:
         """What is known of the strategy before it runs, by name, such as the spectral gap of its topology."""

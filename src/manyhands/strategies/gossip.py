@@ -3,8 +3,8 @@ from typing import TYPE_CHECKING
 
 from manyhands.compression import Uncompressed
 from manyhands.errors import UserError
-from manyhands.strategies.base import Strategy, register
-from manyhands.strategies.topology import Ring, Topology
+from manyhands.strategies.base import register
+from manyhands.strategies.neighbourhood import Neighbourhood
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 @register("gossip")
 @dataclass(frozen=True, kw_only=True)
-class Gossip(Strategy):
+class Gossip(Neighbourhood):
     """D-PSGD: after each local step every worker averages its weights with those of its neighbours alone.
 
     On the complete graph this averages the weights of all after each step. Compressed, it is CHOCO-SGD (Koloskova et
     al. 2019, https://arxiv.org/abs/1902.00340): neighbours keep an estimate of each other, and send what changes it.
     """
 
-    topology: Topology = Ring()
-    """who talks to whom"""
     consensus_step: float = 1.0
     """how far to go towards the neighbours' mean; below 1 where compression is strong (γ in CHOCO-SGD)"""
 
@@ -34,7 +32,7 @@ class Gossip(Strategy):
             raise UserError(f"--strategy.consensus-step must lie in (0, 1], not {self.consensus_step}")
 
     def check(self, workers: int) -> None:
-        self.topology.check(workers)
+        super().check(workers)
         if not self.topology.balanced(workers):
             raise UserError(
                 f"over {self.topology.label} some workers are heard more than others, which gossip would not notice: "
@@ -45,9 +43,6 @@ class Gossip(Strategy):
                 f"gossip cannot compress over {self.topology}: neighbours that change keep no estimate of each other; "
                 "use a topology that stays"
             )
-
-    def facts(self, workers: int) -> dict[str, float]:
-        return {"spectral_gap": self.topology.spectral_gap(workers)}
 
     async def worker(self, node: "Node") -> None:
         async for batch in node.batches():

@@ -46,6 +46,13 @@ class ParameterServer(Strategy):
                 f"{self.compression} compresses whole layers, which several servers cut: use --strategy.servers 1"
             )
 
+    def fit(self, parameters: int) -> None:
+        super().fit(parameters)
+        if self.servers > parameters:
+            raise UserError(
+                f"--strategy.servers {self.servers} is more than the {parameters:,} parameters that they would share"
+            )
+
     @property
     def sharded(self) -> bool:
         return self.servers > 1

@@ -1,7 +1,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from manyhands.strategies.base import Strategy, dense_alone, register
+from manyhands.strategies.base import dense_alone, register
+from manyhands.strategies.neighbourhood import Neighbourhood
 from manyhands.strategies.topology import OnePeerExponential, Topology
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 @register("push-sum")
 @dataclass(frozen=True, kw_only=True)
-class PushSum(Strategy):
+class PushSum(Neighbourhood):
     """Stochastic gradient push: gossip over graphs with one-way edges, where nobody waits for an answer.
 
     Each worker keeps a share of its weights and sends equal shares to its successors. A number travels beside them, of
@@ -26,12 +27,6 @@ class PushSum(Strategy):
 
     def __post_init__(self) -> None:
         dense_alone(self, "the shares of all workers' weights must add up to the whole")
-
-    def check(self, workers: int) -> None:
-        self.topology.check(workers)
-
-    def facts(self, workers: int) -> dict[str, float]:
-        return {"spectral_gap": self.topology.spectral_gap(workers)}
 
     async def worker(self, node: "Node") -> None:
         size = len(node.workers)

@@ -49,7 +49,6 @@ class Driver:
         self.node = experiment.make_nodes(self.learner)(rank)
         self.strategy = experiment.specification.strategy
         self.alone = experiment.specification.nodes == 1
-        self.conducts = rank in experiment.conductors
         self.lead = experiment.conductors[0]
         self.wire = Wire(rank, experiment.device)
         self.watch = Stopwatch()
@@ -284,11 +283,8 @@ class Driver:
         self.order = []
         return report
 
-    def _kept(self) -> dict[str, Tensor]:
-        return self.node.tensors(self.conducts or self.strategy.followers_keep_weights)
-
     def _report(self, distance: float, part: Evaluation | None) -> None:
-        tensors = {key: value.cpu().contiguous() for key, value in self._kept().items()}
+        tensors = {key: value.cpu().contiguous() for key, value in self.node.tensors().items()}
         self.wire.send(self.lead, Kind.REPORT, _bytes(self._own_report(distance, part)), _pack(tensors))
 
     def _take_down(self, mean: Tensor, distance: float, part: Evaluation | None) -> None:
@@ -299,7 +295,7 @@ class Driver:
         for rank in self._followers():
             self.wire.send(rank, Kind.REPORT_PLEASE)
         by_rank = {self.lead: self._own_report(distance, part)}
-        tensors = {f"{self.lead}/{key}": value for key, value in self._kept().items()}
+        tensors = {f"{self.lead}/{key}": value for key, value in self.node.tensors().items()}
         for rank in others:
             report, state = self.wire.expect(rank, Kind.REPORT)
             by_rank[rank] = json.loads(_unbytes(report))

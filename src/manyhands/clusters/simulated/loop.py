@@ -202,12 +202,16 @@ class Loop:
         return self.devices.duration_ns(node.rank, self._nominal(len(batch))[0])
 
     def _gradient(self, node: Node, effect: Gradient) -> object:
-        start = self.clock.now + self._vector_work(node)
-        duration = self._duration(node, effect.batch)
-        pending = self.computing.gradient(node, effect.batch)
-        node.ledger.compute += duration
-        self.queue.push(start + duration, self._take_gradient, node, effect.batch, pending)
+        end, _, pending = self._begin(node, effect.batch)
+        self.queue.push(end, self._take_gradient, node, effect.batch, pending)
         return WAIT
+
+    def _begin(self, node: Node, batch: Batch) -> tuple[int, int, Pending[tuple[Tensor, float | None]]]:
+        """Start computing a gradient: when it will be done, how long it takes (ns), and the gradient and the loss."""
+        start = self.clock.now + self._vector_work(node)
+        duration = self._duration(node, batch)
+        node.ledger.compute += duration
+        return start + duration, duration, self.computing.gradient(node, batch)
 
     def _take_gradient(self, node: Node, batch: Batch, pending: Pending[tuple[Tensor, float | None]]) -> None:
         gradient, loss = pending.result()
@@ -268,13 +272,9 @@ class Loop:
         return WAIT
 
     def _mean_gradient(self, node: Node, effect: MeanGradient) -> object:
-        start = self.clock.now + self._vector_work(node)
-        duration = self._duration(node, effect.batch)
-        pending = self.computing.gradient(node, effect.batch)
-        node.ledger.compute += duration
+        end, duration, pending = self._begin(node, effect.batch)
         whole, last = self._nominal(len(effect.batch))
-        computation = Computation(effect.batch, duration * last // whole if last < whole else duration, pending)
-        self.rendezvous.arrive(Arrival(node, start + duration, computation))
+        self.rendezvous.arrive(Arrival(node, end, Computation(effect.batch, duration * last // max(1, whole), pending)))
         return WAIT
 
     # ---- the end of an epoch or round

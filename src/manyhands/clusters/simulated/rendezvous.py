@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from manyhands.clusters.collectives import Collective, Native, time_ns
+from manyhands.clusters.collectives import Collective, Native
 from manyhands.clusters.effects import AllReduce
 from manyhands.clusters.node import Node
 from manyhands.clusters.simulated.clock import EventQueue
@@ -144,16 +144,21 @@ class Rendezvous:
     def _time(self, collective: Collective, numbers: int, itemsize: int) -> int:
         key = collective, numbers, itemsize
         if key not in self._times:
-            self._times[key] = time_ns(collective, self._network, self._workers, numbers, itemsize)
+            self._times[key] = collective.time_ns(self._network, self._workers, numbers, itemsize)
         return self._times[key]
 
     def _shares_of(self, collective: Collective, numbers: int, itemsize: int, parcels: int) -> list[_Share]:
         """Of each worker, in the order of ranks."""
         key = collective, numbers, itemsize, parcels
         if key not in self._shares:
+            workers = len(self._workers)
             self._shares[key] = [
-                _Share(round(sent * itemsize), round(received * itemsize), messages * parcels)
-                for sent, received, messages in collective.traffic(len(self._workers), numbers)
+                _Share(
+                    collective.bytes_sent(rank, workers, numbers, itemsize),
+                    collective.bytes_received(rank, workers, numbers, itemsize),
+                    collective.messages_sent(rank, workers, numbers) * parcels,
+                )
+                for rank in self._workers
             ]
         return self._shares[key]
 

@@ -71,17 +71,12 @@ class Simulation:
     def _checkpoint(self, completed: int) -> Checkpoint:
         strategy, unread = self.experiment.specification.strategy, self.loop.messages.unread
         assert not unread, f"{strategy.name} leaves messages unread at the end of an epoch or round: {unread}"
-        keeping = self.nodes if strategy.followers_keep_weights else self.conductors
         return Checkpoint(
             completed=completed,
             rows=self.recorder.rows,
             cluster={"now": self.loop.clock.now, "draws": list(self.loop.devices.draws)},
             nodes={node.rank: node.numbers() for node in self.nodes},
-            tensors={
-                f"{node.rank}/{key}": value
-                for node in self.nodes
-                for key, value in node.tensors(node in keeping).items()
-            },
+            tensors={f"{node.rank}/{key}": value for node in self.nodes for key, value in node.tensors().items()},
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
