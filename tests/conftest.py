@@ -26,3 +26,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _present(name: str) -> bool:
     card, folder = CARDS[name], os.environ.get("MANYHANDS_DATA")
     return card.embedded or (folder is not None and all((Path(folder) / file.path).is_file() for file in card.files))
+
+
+@pytest.fixture(scope="session")
+def emulation() -> None:
+    """Skips a test where hosts cannot be emulated, and says why."""
+    from manyhands.clusters.processes.hosts import Hosts
+    from manyhands.errors import UserError
+
+    try:
+        with Hosts(2, 1e9 / 8):
+            pass
+    except UserError as error:
+        pytest.skip(str(error))

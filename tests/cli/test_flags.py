@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyhands.cli.arguments import parse_specification
+from manyhands.cli.arguments import parse_specification, with_prefix
 from manyhands.cli.flags import FLAT, POSITIONAL, field_docs, first_line, parse, takes
+from manyhands.clusters.cluster import Simulated
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import FedAvg, LocalSGD
@@ -213,3 +214,39 @@ def test_a_wrong_optimizer_is_told_in_one_line(words: str, message: str) -> None
         specification(*words.split())
     told = str(caught.value)
     assert told.startswith(message) if "choose from --" in message else told == message
+
+
+def test_options_of_the_cluster_alone_need_no_prefix() -> None:
+    def read(*argv: str) -> Specification:
+        return parse_specification(argv, "manyhands train", "").specification
+
+    short = ["--hosts", "2", "--network=300Mbit/s", "--slow", "1:2", "--cpus", "0.5"]
+    prefixed = [word.replace("--", "--cluster.") for word in short]
+    assert read("--cluster", "processes", *short) == read("--cluster", "processes", *prefixed)
+    assert read("--bandwidth", "2Gbit/s").cluster == Simulated(bandwidth="2Gbit/s")
+    with pytest.raises(UserError, match="unknown option '--hosts'"):
+        read("--cluster", "simulated", "--hosts", "2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Top:
+    depth: int = 0
+    from_: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sea:
+    depth: int = 0
+    salt_content: float = 0.0
+    waves: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wind:
+    waves: int = 0
+
+
+def test_a_flag_that_several_have_keeps_its_prefix() -> None:
+    argv = ["--depth", "3", "--salt_content=2", "--salt-content", "-5", "--waves", "1", "salt-content", "--from", "x"]
+    expected = [*argv[:2], "--sea.salt-content=2", "--sea.salt-content", *argv[4:]]
+    assert with_prefix(argv, "sea.", {"sea.": Sea, "wind.": Wind}, [Top]) == expected

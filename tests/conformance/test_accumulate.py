@@ -32,6 +32,6 @@ def test_processes_accumulate_as_the_simulation_does(fleet: Callable[[int], Flee
     options = {"optimizer": LARS(trust=0.1), "batch_size": 3, "accumulate": 3}
     specification = specify("all-reduce", workers=2, **options)
     simulated = train(specification, toy(Normed), tmp_path / "simulated")
-    real = fleet(2).run(specification, toy(Normed), tmp_path / "real")
+    real = fleet(2).train(specification, toy(Normed), tmp_path / "real")
     assert distance(simulated.weights, real.weights) <= 1e-6
     assert real.history[-1]["bytes"] == simulated.history[-1]["bytes"]

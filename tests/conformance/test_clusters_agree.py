@@ -52,7 +52,7 @@ def run_processes(tmp_path_factory: pytest.TempPathFactory, fleet: GetFleet) -> 
     @cache
     def run(name: str) -> Run:
         folder, specification = tmp_path_factory.mktemp("processes") / "run", shared(name)
-        return fleet(specification.nodes).run(specification, toy(Normed), folder)
+        return fleet(specification.nodes).train(specification, toy(Normed), folder)
 
     return run
 
@@ -113,7 +113,7 @@ def test_replayed_in_simulation_an_asynchronous_run_ends_with_the_same_weights(
 def test_one_asynchronous_worker_leaves_nothing_to_chance(name: str, fleet: GetFleet, tmp_path: Path) -> None:
     specification = specify(name, workers=1, optimizer=SGD(momentum=0.9))
     simulated = train(specification, toy(Normed), tmp_path / "simulated")
-    real = fleet(specification.nodes).run(specification, toy(Normed), tmp_path / "real")
+    real = fleet(specification.nodes).train(specification, toy(Normed), tmp_path / "real")
     assert distance(simulated.weights, real.weights) <= 1e-6
     assert_same_accounts(simulated, real)
 

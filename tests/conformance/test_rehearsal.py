@@ -34,6 +34,9 @@ def test_it_takes_what_the_run_takes(variant: str, tmp_path: Path) -> None:
     run = train(specification, task, tmp_path / "run")
     ledgers = {node["rank"]: node for node in run.ledger["nodes"]}
     assert rehearsal.seconds == run.ledger["seconds"] > 0
+    rows = [(row["completed"], row["seconds"], row["bytes"]) for row in run.history]
+    assert [tuple(row) for row in rehearsal.rows] == rows
+    assert rehearsal.samples == run.history[-1]["samples"]
     assert rehearsal.ledgers.keys() == ledgers.keys()
     for rank, ledger in rehearsal.ledgers.items():
         assert json.loads(json.dumps(ledger.to_json())) == {

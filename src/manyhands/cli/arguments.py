@@ -1,7 +1,7 @@
 """The flags that commands share, and the command line of a specification."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
@@ -66,7 +66,29 @@ def parse_specification(
         Optimizer: Variants(OPTIMIZERS, optimizer),
     }
     default = Training(specification=start, output=Output(), origin=Origin()) if start else None
+    groups = {f"{axis.__name__.lower()}.": chosen.members[chosen.chosen] for axis, chosen in variants.items()}
+    argv = with_prefix(argv, "cluster.", groups, [Specification, Output, Origin])
     return parse(Training, argv, prog, description, default=default, variants=variants)
+
+
+def with_prefix(
+    argv: Sequence[str], prefix: str, groups: Mapping[str, type[Any]], top: Sequence[type[Any]]
+) -> list[str]:
+    """Write ``--hosts`` as ``--cluster.hosts``, for flags that one group has, and neither another nor the top level."""
+    here = _flags(groups[prefix])
+    elsewhere = {flag for kind in top for flag in _flags(kind)}
+    elsewhere |= {flag for other, kind in groups.items() if other != prefix for flag in _flags(kind)}
+    words = []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        flag = name.removeprefix("--").replace("_", "-")
+        ours = name.startswith("--") and flag in here - elsewhere
+        words.append(f"--{prefix}{flag}{equals}{value}" if ours else word)
+    return words
+
+
+def _flags(kind: type[Any]) -> set[str]:
+    return {part.name.rstrip("_").replace("_", "-") for part in fields(kind)}
 
 
 def value_of(argv: Sequence[str], flag: str, default: str, members: Mapping[str, Any] | None = None) -> str:

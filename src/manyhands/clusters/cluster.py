@@ -17,6 +17,9 @@ class Cluster:
     name: ClassVar[str]
     default_workers: ClassVar[int]
 
+    def check(self, nodes: int) -> None:
+        """Raise UserError if so many nodes cannot be on this cluster."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated(Cluster):
@@ -32,6 +35,8 @@ class Simulated(Cluster):
     """nodes that are slower than the profile, as RANK:FACTOR, e.g. 3:4 is a quarter of the speed"""
     jitter: float = 0.0
     """standard deviation of the logarithm of a computation's duration"""
+    cpus: float = 0.0
+    """share of a core that each node may use, as emulated hosts have; 0: a whole one"""
     threads: int | None = None
     """computations carried out at once; default: one a core. Changes how long it takes, never the result"""
     collectives: Literal["rounds", "messages"] = "rounds"
@@ -46,21 +51,14 @@ class Simulated(Cluster):
         self.slow_factors()
         if not 0 <= self.jitter < inf:
             raise UserError(f"--cluster.jitter must be zero or more and finite, not {self.jitter}")
+        if not 0 <= self.cpus <= 1:
+            raise UserError(f"--cluster.cpus must be a share of a core, 0 to 1, not {self.cpus}")
         if self.threads is not None and self.threads < 1:
             raise UserError(f"--cluster.threads must be at least 1, not {self.threads}")
 
     def slow_factors(self) -> dict[int, float]:
         """The factor by which each slow node is slower."""
-        factors = {}
-        for text in self.slow:
-            rank, _, factor = text.partition(":")
-            try:
-                factors[int(rank)] = float(factor)
-            except ValueError:
-                raise UserError(f"--cluster.slow takes RANK:FACTOR, e.g. 3:4, not '{text}'") from None
-            if not 0 < factors[int(rank)] < inf or int(rank) < 0:
-                raise UserError(f"--cluster.slow takes a rank from 0 and a positive factor, not '{text}'")
-        return factors
+        return _slow_factors(self.slow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +73,16 @@ class Processes(Cluster):
     """intra-operator threads of each process; 0 shares the cores among the processes of a host"""
     timeout: float = 120.0
     """seconds after which a silent peer counts as dead"""
+    hosts: int = 0
+    """emulate so many hosts on this machine: network namespaces with shaped links (Linux, root); node r is on r % N"""
+    network: str = "1Gbit/s"
+    """rate of each emulated host's interface, in each direction"""
+    delay: str = ""
+    """from emulated host to host, besides that of the machine itself, e.g. 5ms; needs a kernel with netem"""
+    cpus: float = 0.0
+    """cores that each emulated host may use; 0 shares out those of the machine, at most one each"""
+    slow: tuple[str, ...] = ()
+    """nodes whose emulated hosts get a part of the cores, as RANK:FACTOR, e.g. 3:4 is a quarter"""
 
     name = "processes"
     default_workers = 2
@@ -86,6 +94,49 @@ class Processes(Cluster):
             raise UserError(f"--cluster.threads must not be negative, but is {self.threads}")
         if not 0 < self.timeout <= 86_400:
             raise UserError(f"--cluster.timeout must be a number of seconds up to a day, 86400, not {self.timeout}")
+        self._check_hosts()
+
+    def _check_hosts(self) -> None:
+        if self.hosts < 0:
+            raise UserError(f"--cluster.hosts must not be negative, but is {self.hosts}")
+        for name in ("network", "delay", "cpus", "slow"):
+            if not self.hosts and getattr(self, name) != getattr(Processes, name):
+                raise UserError(f"--cluster.{name} is for emulated hosts: give --cluster.hosts too, or leave it out")
+        if not 0 <= self.cpus < inf:
+            raise UserError(f"--cluster.cpus must be zero or more and finite, not {self.cpus}")
+        self.slow_factors()
+        if self.hosts:
+            from manyhands.clusters.processes.hosts import check_count, check_rate
+
+            check_count(self.hosts)
+            check_rate(bytes_per_second(self.network))
+            if self.delay:
+                nanoseconds(self.delay)
+            if self.interface:
+                raise UserError("--cluster.interface: emulated hosts have their own, leave it out")
+
+    def check(self, nodes: int) -> None:
+        if self.hosts > nodes:
+            raise UserError(f"--cluster.hosts {self.hosts} is more than the {nodes} nodes: each host needs one")
+        if beyond := [rank for rank in self.slow_factors() if rank >= nodes]:
+            raise UserError(f"--cluster.slow names node {beyond[0]}, but the nodes are 0 to {nodes - 1}")
+
+    def slow_factors(self) -> dict[int, float]:
+        """The factor by which each slow node is slower."""
+        return _slow_factors(self.slow)
+
+
+def _slow_factors(slow: tuple[str, ...]) -> dict[int, float]:
+    factors = {}
+    for text in slow:
+        rank, _, factor = text.partition(":")
+        try:
+            factors[int(rank)] = float(factor)
+        except ValueError:
+            raise UserError(f"--cluster.slow takes RANK:FACTOR, e.g. 3:4, not '{text}'") from None
+        if not 0 < factors[int(rank)] < inf or int(rank) < 0:
+            raise UserError(f"--cluster.slow takes a rank from 0 and a positive factor, not '{text}'")
+    return factors
 
 
 CLUSTERS.update({kind.name: kind for kind in (Simulated, Processes)})
