@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from manyhands.clusters.processes.launch import _loopback_interface
+from manyhands.clusters.processes.member import loopback_interface
 from manyhands.clusters.processes.wire import (
     DTYPES,
     MAX_DIMENSIONS,
@@ -45,7 +45,7 @@ while (header := wire.receive_header(0)).kind != Kind.CLOSE:
 @pytest.fixture(scope="module")
 def wire() -> Iterator[Wire]:
     """The end of rank 0, in this process, of a connection with a process that sends everything back."""
-    os.environ["GLOO_SOCKET_IFNAME"] = _loopback_interface()
+    os.environ["GLOO_SOCKET_IFNAME"] = loopback_interface()
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=LIMIT)
     echo = subprocess.Popen([sys.executable, "-c", ECHO, str(store.port)])
     try:

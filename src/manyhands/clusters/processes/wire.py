@@ -2,11 +2,19 @@
 
 Only tensors travel, never pickles. What else a cluster must say (reports, checkpoints) goes as JSON or safetensors in
 a tensor of bytes.
+
+Gloo asks before it sends: the receiver's word that it is ready goes back over the connection of the pair. Were that
+the one on which the receiver's own tensors travel, it would queue behind them, and two nodes that exchange tensors
+would do so one after the other. So headers, tensors to higher ranks and tensors to lower ranks have connections of
+their own.
 """
 
 import struct
 from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 
 import torch
@@ -58,8 +66,10 @@ class Header:
 class Wire:
     """One process's end of all its connections. Messages of one pair of nodes keep their order."""
 
-    def __init__(self, rank: int, device: torch.device) -> None:
+    def __init__(self, rank: int, device: torch.device, timeout: timedelta | None = None) -> None:
+        """All processes of the default group make theirs together. ``timeout``: of a silent peer."""
         self.rank, self.device = rank, device
+        self._up, self._down = (dist.new_group(timeout=timeout) if dist.is_initialized() else None for _ in range(2))
         self._under_way: defaultdict[int, deque[list[tuple[dist.Work, Tensor]]]] = defaultdict(deque)
 
     def send(self, to: int, kind: Kind, *tensors: Tensor, progress: float = 0.0, tag: int = 0) -> int:
@@ -69,9 +79,10 @@ class Wire:
         if len(under_way) == WINDOW:  # Gloo never says that a message is received, other than to those who wait for it
             _wait(to, under_way.popleft())
         parts = []
-        for part in (_encode(kind, progress, tag, copies), *(copy for copy in copies if copy.numel())):
+        way = self._way(self.rank, to)
+        for part, group in ((_encode(kind, progress, tag, copies), None), *((c, way) for c in copies if c.numel())):
             try:
-                work = dist.isend(part, to)
+                work = dist.isend(part, to, group=group)
             except RuntimeError as error:
                 raise _lost(to, error) from None
             assert work is not None
@@ -91,10 +102,11 @@ class Wire:
     def receive_tensors(self, header: Header, device: torch.device | None = None) -> Tensors:
         """The tensors that a header announced."""
         tensors = tuple(torch.empty(shape, dtype=dtype, device=device or self.device) for dtype, shape in header.specs)
+        way = self._way(header.source, self.rank)
         for tensor in tensors:
             if tensor.numel():
                 try:
-                    dist.recv(tensor, header.source)
+                    dist.recv(tensor, header.source, group=way)
                 except RuntimeError as error:
                     raise _lost(header.source, error) from None
         return tensors
@@ -105,11 +117,24 @@ class Wire:
         assert header.kind == kind, f"node {self.rank} expected {kind.name} of node {source}, got {header.kind.name}"
         return self.receive_tensors(header, torch.device("cpu"))
 
+    def _way(self, source: int, to: int) -> dist.ProcessGroup | None:
+        """The connections over which tensors go from one rank to another."""
+        return self._up if source < to else self._down
+
     def flush(self) -> None:
         """Wait until everything sent has been received."""
         for to, under_way in self._under_way.items():
             while under_way:
                 _wait(to, under_way.popleft())
+
+
+@contextmanager
+def naming_peers() -> Iterator[None]:
+    """A collective operation fails when a peer is gone; which one, the launcher finds out."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLost(f"{LOST}: {str(error).splitlines()[0]}") from None
 
 
 def _wait(to: int, parts: list[tuple[dist.Work, Tensor]]) -> None:
