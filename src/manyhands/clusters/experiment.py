@@ -15,6 +15,7 @@ from manyhands.clusters.layout import Layout
 from manyhands.clusters.node import Node
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
+from manyhands.runs.trace import Trace, limit_for
 from manyhands.tasks.partition import Iid
 from manyhands.tasks.task import Task
 from manyhands.training.learner import Learner
@@ -131,6 +132,7 @@ class Experiment:
                 compression=spec.strategy.compression,
                 shard=self.shard(rank, layout),
                 keeps_weights=rank in self.conductors or spec.strategy.followers_keep_weights,
+                trace=Trace(limit_for(spec.nodes)),
             )
 
         return make

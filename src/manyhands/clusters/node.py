@@ -4,7 +4,7 @@ A strategy awaits *effects* on its `Node`; each effect is a small value that the
 out under its own clock, and answers. What can be built from other effects is built here, once for all clusters.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from torch import Tensor
 from manyhands import seeds
 from manyhands.clusters import collectives
 from manyhands.clusters.collectives import Collective, Native
+from manyhands.clusters.compressing import NATIVE, Compressing
 from manyhands.clusters.effects import (
     AllReduce,
     Claim,
@@ -31,20 +32,19 @@ from manyhands.clusters.effects import (
     Train,
 )
 from manyhands.clusters.layout import Layout
-from manyhands.compression import Coder, Compression, Uncompressed
+from manyhands.compression import Compression, Uncompressed
 from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
+from manyhands.runs.trace import Kind, Trace
 from manyhands.training.optimizer import Optimizer
 from manyhands.training.plan import Plan
 from manyhands.training.sampler import Batch, Sampler
-
-NATIVE = Native()
 
 Role = Literal["worker", "server"]
 
 
 @dataclass(eq=False)
-class Node:
+class Node(Compressing):
     """One participant as its strategy sees it.
 
     Workers have the ranks 0 … W-1, servers those that follow.
@@ -87,7 +87,14 @@ class Node:
     loss_samples: int = 0
     vector_bytes: int = 0
     """memory traffic of vector arithmetic since the last effect: the cluster puts it on the clock"""
+    compression_bytes: int = 0
+    """of these, what compression moved"""
     ledger: Ledger = field(default_factory=Ledger)
+    trace: Trace = field(default_factory=Trace)
+    arithmetic: Kind = "compute"
+    """the account on which its own arithmetic is put"""
+    lap: Callable[[], object] = field(default=lambda: None)
+    """tells a cluster that has a real clock to book now what the node did since the last time, as its arithmetic"""
 
     # ---- what it holds
 
@@ -325,44 +332,13 @@ class Node:
         received[self.rank] = self.weights
         return self.average([received[rank] for rank in mixing], list(mixing.values()))
 
-    # ---- compression: what is sent of an update, and what is kept back for the next one
+    # ---- its account
 
-    def compress(self, vector: Tensor, stream: str = "update") -> Tensor:
-        """What to send in place of an update; what it leaves out is added to the next one of the same stream."""
-        if isinstance(self.compression, Uncompressed):
-            return vector
-        self.vector_bytes += 4 * vector.nbytes
-        return self._coder(stream, vector.numel()).encode(vector)
-
-    def decompress(self, payload: Tensor, size: int) -> Tensor:
-        """The vector of ``size`` numbers, float32, that was sent as this payload."""
-        if isinstance(self.compression, Uncompressed):
-            return payload
-        vector = self._coder("received", size).decode(payload)
-        self.vector_bytes += 2 * vector.nbytes
-        return vector
-
-    def encode(self, vector: Tensor) -> Tensor:
-        """What to send in place of a vector that is no update, such as whole weights: nothing is made up for later."""
-        if isinstance(self.compression, Uncompressed):
-            return vector
-        self.vector_bytes += 2 * vector.nbytes
-        return self._coder("vector", vector.numel()).encode(vector, feedback=False)
-
-    async def mean(self, vector: Tensor, collective: Collective = NATIVE, stream: str = "update") -> Tensor:
-        """The mean over all workers of their updates, each compressed on its way."""
-        if isinstance(self.compression, Uncompressed):
-            return await self.all_reduce(vector, collective)
-
-        async def all_reduce(part: Tensor) -> Tensor:
-            return await self.all_reduce(part, collective)
-
-        self.vector_bytes += 6 * vector.nbytes
-        return await self._coder(stream, vector.numel()).mean(vector, all_reduce, self.all_gather)
-
-    def _coder(self, stream: str, size: int) -> Coder:
-        shapes = self.layout.layers(size)
-        return Coder(self.compression, shapes, self.state, stream=stream, seed=self.seed, rank=self.rank)
+    def book(self, kind: Kind, start: int, end: int, name: str = "") -> None:
+        """Put a span of time (ns on the cluster's clock) on an account and into the trace; none if it is empty."""
+        if end > start:
+            self.ledger.add(kind, end - start)
+            self.trace.add(kind, start, end, name or kind)
 
     # ---- what a checkpoint keeps
 

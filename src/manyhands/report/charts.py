@@ -6,6 +6,7 @@ from dataclasses import replace
 from manyhands.report.conditions import by_condition
 from manyhands.report.curves import curve_figures
 from manyhands.report.figure import Figure
+from manyhands.report.lanes import lanes_figure
 from manyhands.report.pictures import class_figure, confusion_figure, partition_figures, staleness_figure
 from manyhands.report.scaling import speedup_figures, target_figures, time_figures
 from manyhands.report.tables import Row
@@ -45,11 +46,11 @@ def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
 
 
 def run_figures(run: RunView, key: str) -> list[Figure]:
-    """One run's confusion matrix, the accuracy of each class, and how stale its updates were, as far as it has them.
+    """One run's first steps, confusion matrix, accuracy of each class, and staleness of updates, as far as it has them.
 
     ``key`` begins the figures' keys.
     """
-    return [*confusion_figure(run, key), *class_figure(run, key), *staleness_figure(run, key)]
+    return [*lanes_figure(run, key), *confusion_figure(run, key), *class_figure(run, key), *staleness_figure(run, key)]
 
 
 def _keyed(figure: Figure, prefix: str) -> Figure:

@@ -60,6 +60,7 @@ class Figure:
     spec: Json
     header: tuple[str, ...]
     rows: Sequence[Sequence[str]]
+    broad: bool = False  # whether it has a line of the page for itself
 
     @property
     def wide(self) -> bool:

@@ -23,8 +23,6 @@ def write_figures(
 
     Raises UserError where no run can be read, a format is unknown or the folder cannot be written.
     """
-    import vl_convert
-
     from manyhands.report.charts import run_figures, study_figures, times_figures
 
     for format_ in formats:
@@ -36,6 +34,13 @@ def write_figures(
     figures += [figure for group in study_figures(rows).values() for figure in group]
     for number, run in enumerate(runs):
         figures += run_figures(run, f"run-{number}")
+    return write_charts(figures, folder, formats)
+
+
+def write_charts(figures: Sequence[Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write each as ``folder/KEY.FORMAT``, on white; raises UserError where the folder cannot be written."""
+    import vl_convert
+
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

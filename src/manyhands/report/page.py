@@ -12,6 +12,7 @@ from typing import Any
 
 from manyhands.errors import UserError
 from manyhands.report import numbers
+from manyhands.report.accounts import Table, ledger_tables
 from manyhands.report.collection import Collection, collect_runs
 from manyhands.report.figure import Figure
 from manyhands.report.series import INK, colours, flatten
@@ -19,28 +20,10 @@ from manyhands.report.summary import sentences
 from manyhands.report.tables import COLUMNS, summary_rows
 from manyhands.report.times import times_tables
 from manyhands.runs import reading
-from manyhands.runs.files import PARTS_OF_TIME, Json
+from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView
 
-MOST_NODES = 20  # in a run's ledger
 MAIN_FACTORS = ("task", "workers", "epochs", "rounds", "batch_size", "lr", "partition", "precision", "seed")
-LEDGER = (
-    "Node",
-    "Role",
-    "Samples",
-    "Compute",
-    "Exposed communication",
-    "Hidden communication",
-    "Waiting",
-    "Sent",
-    "Received",
-    "Messages",
-    "algbw",
-)
-LEDGER_WORDS = (
-    "Compute + exposed communication + waiting is the node's time; hidden communication runs beside its "
-    "computation. algbw = S / t: the bytes it sent over the seconds of its communication, exposed and hidden."
-)
 
 
 def write_report(paths: Sequence[Path], out: Path, target: float | None = None) -> Path:
@@ -52,7 +35,7 @@ def write_report(paths: Sequence[Path], out: Path, target: float | None = None) 
     """
     page = render(collect_runs(paths), target)
     try:
-        _replace(out, page)
+        replace_file(out, page)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}; name another file to write to") from None
     return out
@@ -98,7 +81,7 @@ def render(collection: Collection, target: float | None = None) -> str:
         runs=runs,
         count=numbers.count,
         specifications=Markup(json_for_script(specifications)),
-        renderer=Markup(_renderer()),
+        renderer=Markup(renderer()),
     )
     return html
 
@@ -121,9 +104,7 @@ class RunPart:
     problems: list[str]
     facts: list[tuple[str, list[tuple[str, str]]]]
     figures: list[Figure]
-    ledger: list[list[str]]
-    ledger_header = LEDGER
-    ledger_words: str
+    ledger: list[Table]
 
 
 def _run_part(run: RunView, colour: str, figures: list[Figure]) -> RunPart:
@@ -131,8 +112,6 @@ def _run_part(run: RunView, colour: str, figures: list[Figure]) -> RunPart:
     reached = "" if accuracy is None else f"{numbers.percent(accuracy)} "
     outcome = f"{reached}in {numbers.duration(time)}, {run.clock} clock, seed {run.seed}"
     error = run.record.get("error")
-    nodes = len(run.ledger["nodes"]) if run.ledger else 0
-    shown = "" if nodes <= MOST_NODES else f" The first {MOST_NODES} of {nodes:,} nodes."
     model, precision = _mapping(run.record.get("model")), _mapping(run.record.get("precision"))
     facts: list[tuple[str, list[tuple[str, str]]]] = [
         ("Specification", _pairs(run.specification)),
@@ -156,33 +135,8 @@ def _run_part(run: RunView, colour: str, figures: list[Figure]) -> RunPart:
         problems=[*([f"{run.status}: {error}"] if error else []), *run.problems],
         facts=facts,
         figures=figures,
-        ledger=_ledger_rows(run),
-        ledger_words=LEDGER_WORDS + shown,
+        ledger=ledger_tables(run),
     )
-
-
-def _ledger_rows(run: RunView) -> list[list[str]]:
-    if run.ledger is None:
-        return []
-    samples = {node.get("rank"): node.get("samples") for node in run.nodes}
-    rows = []
-    for node in run.ledger["nodes"][:MOST_NODES]:
-        parts = [float(node["seconds"][part]) for part in PARTS_OF_TIME]
-        moving = parts[1] + parts[2]
-        held, messages = samples.get(node["rank"]), node.get("messages_sent")
-        rows.append(
-            [
-                str(node["rank"]),
-                str(node["role"]),
-                f"{held:,}" if isinstance(held, int) else numbers.NONE,
-                *(f"{numbers.plain(part)}\u00a0s" for part in parts),  # one unit, to compare nodes
-                numbers.size(node["bytes_sent"]),
-                numbers.size(node["bytes_received"]),
-                f"{messages:,}" if isinstance(messages, int) else numbers.NONE,
-                f"{numbers.size(node['bytes_sent'] / moving)}/s" if moving > 0 else numbers.NONE,
-            ]
-        )
-    return rows
 
 
 def _kind(collection: Collection) -> str:
@@ -232,7 +186,7 @@ def _mapping(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _renderer() -> str:
+def renderer() -> str:
     """The scripts that draw the charts: Vega, Vega-Lite and vega-embed.
 
     To bundle them takes two seconds, so they are kept in the user's cache, for each version of vl-convert.
@@ -246,11 +200,11 @@ def _renderer() -> str:
     except (OSError, ValueError):
         bundle: str = javascript_bundle("window.vegaEmbed = vegaEmbed;")
     with suppress(OSError):  # without a cache it is only slower
-        _replace(kept, bundle)
+        replace_file(kept, bundle)
     return bundle
 
 
-def _replace(out: Path, text: str) -> None:
+def replace_file(out: Path, text: str) -> None:
     """Write a file at once or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")

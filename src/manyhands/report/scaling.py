@@ -19,27 +19,33 @@ from manyhands.runs.reading import TimeShares, time_shares
 HEIGHT = 240  # of a line chart's plot, in pixels
 BAR, STEP = 14, 28  # height of a bar, and of a bar with the space around it
 SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-PARTS = {"compute": 1.0, "communication": 0.55, "waiting": 0.25}  # and how solid each is drawn
+PARTS = {"compute": 1.0, "compression": 0.75, "communication": 0.5, "waiting": 0.25}  # and how solid each is drawn
+NAMED = {"communication": "exposed communication"}
 
 
 def time_figures(series: Sequence[Series]) -> list[Figure]:
-    """One chart of the shares of compute, exposed communication and waiting; none without any ledger."""
+    """One chart of the shares of compute, exposed communication and waiting; none without any ledger.
+
+    Compression is shown where there is some.
+    """
     known = {one: share for one in series if (share := _mean_shares(one)) is not None}
     if not known:
         return []
-    texts = {one: [numbers.percent(getattr(share, part), 1) for part in PARTS] for one, share in known.items()}
+    parts = [part for part in PARTS if part != "compression" or any(share.compression for share in known.values())]
+    texts = {one: [numbers.percent(getattr(share, part), 1) for part in parts] for one, share in known.items()}
     said = "; ".join(
-        f"{one.label} " + ", ".join(f"{part} {text}" for part, text in zip(PARTS, texts[one], strict=True))
+        f"{one.label} " + ", ".join(f"{part} {text}" for part, text in zip(parts, texts[one], strict=True))
         for one in known
     )
+    names = [NAMED.get(part, part) for part in parts]
     return [
         Figure(
             key="time-shares",
             title="Where the workers' time goes",
-            caption="Shares of compute + exposed communication + waiting, each summed over the workers.",
+            caption=f"Shares of {' + '.join(names)}, each summed over the workers.",
             alt=f"Stacked bars: {said}.",
-            spec=_share_bars(known),
-            header=("Series", "Compute", "Exposed communication", "Waiting"),
+            spec=_share_bars(known, parts),
+            header=("Series", *(name.capitalize() for name in names)),
             rows=[[one.label, *texts[one]] for one in known],
         )
     ]
@@ -53,7 +59,7 @@ def _mean_shares(series: Series) -> TimeShares | None:
     return TimeShares(**{part: sum(getattr(share, part) for share in shares) / len(shares) for part in PARTS})
 
 
-def _share_bars(shares: dict[Series, TimeShares]) -> Json:
+def _share_bars(shares: dict[Series, TimeShares], parts: Sequence[str]) -> Json:
     data = [
         {
             "series": one.label,
@@ -63,7 +69,7 @@ def _share_bars(shares: dict[Series, TimeShares]) -> Json:
             "order": order,
         }
         for one, share in shares.items()
-        for order, part in enumerate(PARTS)
+        for order, part in enumerate(parts)
     ]
     legend = alt.Legend(title=None, symbolFillColor=INK, symbolType="square")
     chart = (
@@ -73,8 +79,8 @@ def _share_bars(shares: dict[Series, TimeShares]) -> Json:
             y=names_axis([one.label for one in shares]),
             x=alt.X("share:Q", title=None, axis=alt.Axis(format=".0%", tickCount=5)).scale(domain=[0, 1]),
             color=_strategy_colour(list(shares)),
-            opacity=alt.Opacity("part:O", sort=list(PARTS), legend=legend).scale(
-                domain=list(PARTS), range=list(PARTS.values())
+            opacity=alt.Opacity("part:O", sort=list(parts), legend=legend).scale(
+                domain=list(parts), range=[PARTS[part] for part in parts]
             ),
             order="order:Q",
             tooltip=["series:N", "part:N", alt.Tooltip("share:Q", format=".1%")],

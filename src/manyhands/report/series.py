@@ -159,8 +159,13 @@ def told_apart(series: Sequence[Series]) -> list[Series]:
 
 
 def colours(series: Sequence[Series]) -> dict[str, str]:
-    """The colour of each strategy: its own, or for a strategy without one the next that is left."""
-    names = dict.fromkeys(one.strategy for one in series)
+    """The colour of each strategy of the series."""
+    return strategy_colours([one.strategy for one in series])
+
+
+def strategy_colours(strategies: Sequence[str]) -> dict[str, str]:
+    """The colour of each strategy: its own, or for a name without one the next that is left."""
+    names = dict.fromkeys(strategies)
     known = {BASELINE: INK} | {name: colour for kin, colour in zip(_KINDRED, COLOURS, strict=True) for name in kin}
     taken = {known[name] for name in names if name in known}
     spare = [colour for colour in COLOURS if colour not in taken] or COLOURS

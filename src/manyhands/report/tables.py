@@ -93,8 +93,8 @@ COLUMNS = (
         "Time in communication",
         "comm.\ntime",
         lambda row: numbers.percent(row.in_communication, 0),
-        "(exposed communication + waiting) / (compute + exposed communication + waiting), summed over the "
-        "workers. Communication hidden behind computation costs no time and is left out.",
+        "(exposed communication + waiting) / (compute + compression + exposed communication + waiting), summed over "
+        "the workers. Communication hidden behind computation costs no time and is left out.",
     ),
 )
 

@@ -11,7 +11,10 @@ from manyhands.runs.folder import FORMAT
 
 Json = dict[str, Any]
 
-PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting")
+PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting", "compression", "evaluation")
+_ALWAYS = PARTS_OF_TIME[:4]  # the others are not in the ledgers of earlier versions
+BYTES = ("algorithmic", "wire", "measured")
+"""the three lines in which a node's bytes are counted"""
 _LEARNT = ("train_loss", "test_loss", "test_accuracy", "consensus")
 _QUANTITIES = ("seconds", "epoch", "samples", "bytes", *_LEARNT)
 
@@ -77,7 +80,7 @@ def read_history(file: Path, problems: list[str]) -> list[Json]:
     return rows
 
 
-def read_part(file: Path, check: Callable[[Json], None], problems: list[str]) -> Json | None:
+def read_part(file: Path, check: Callable[[Json], object], problems: list[str]) -> Json | None:
     """One JSON file beside the main one, or None; what is wrong with it is added to the problems."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -101,10 +104,19 @@ def check_ledger(ledger: Json) -> None:
     for node in ledger["nodes"]:
         str(node["role"])
         _need_number(node["rank"], node["bytes_sent"], node["bytes_received"])
-        _need_number(*(node["seconds"][part] for part in PARTS_OF_TIME))
+        _need_number(*(node["seconds"][part] for part in _ALWAYS))
+        _need_number(*(node["seconds"].get(part, 0) for part in PARTS_OF_TIME))
+        if "bytes" in node:
+            _check_bytes(node["bytes"])
         for versions, count in (node.get("staleness") or {}).items():
             if int(versions) < 0 or type(count) is not int or count < 0:
                 raise ValueError("staleness")
+
+
+def _check_bytes(traffic: Json) -> None:
+    for line in BYTES:
+        if line != "measured" or traffic[line] is not None:
+            _need_number(traffic[line]["sent"], traffic[line]["received"])
 
 
 def check_partition(partition: Json) -> None:

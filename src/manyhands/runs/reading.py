@@ -7,9 +7,11 @@ damaged is named in ``problems``, and only a ``run.json`` that cannot be used ra
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from manyhands.errors import UserError
+from manyhands.runs import trace
 from manyhands.runs.files import (
     Json,
     check_evaluation,
@@ -112,6 +114,12 @@ class RunView:
         facts = self.record.get("facts")
         known = {key: finite(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
         return {key: value for key, value in known.items() if value is not None}
+
+    @cached_property
+    def spans(self) -> dict[int, list[trace.Span]]:
+        """What each node did, by rank; empty where ``trace.json`` is missing, as in runs of old, or damaged."""
+        content = read_part(self.folder / "trace.json", trace.decode, [])
+        return {} if content is None else trace.decode(content)
 
     @property
     def clock(self) -> str:
@@ -228,26 +236,28 @@ def staleness(run: RunView) -> dict[int, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class TimeShares:
-    """How the workers' time divides; the three add up to one."""
+    """How the workers' time on the run's own clock divides; all add up to one."""
 
     compute: float
     communication: float
     waiting: float
+    compression: float = 0.0
 
     @property
     def in_communication(self) -> float:
-        """(exposed communication + waiting) / (compute + exposed communication + waiting)."""
+        """(exposed communication + waiting) / (compute + compression + exposed communication + waiting)."""
         return self.communication + self.waiting
 
 
 def time_shares(run: RunView) -> TimeShares | None:
-    """Seconds of compute, exposed communication and waiting, summed over the workers, over the sum of all.
+    """Seconds of compute, compression, exposed communication and waiting of all workers, over the sum of all these.
 
-    Hidden communication runs beside compute and so is in no share. None without a ledger or any time in it.
+    Hidden communication runs beside compute, and evaluation off the clock: they are in no share. None without a ledger
+    or any time in it.
     """
     sums = {
-        part: sum(float(node["seconds"][part]) for node in _worker_accounts(run))
-        for part in ("compute", "exposed_communication", "waiting")
+        part: sum(float(node["seconds"].get(part, 0)) for node in _worker_accounts(run))
+        for part in ("compute", "exposed_communication", "waiting", "compression")
     }
     total = sum(sums.values())
     if total <= 0:
@@ -256,6 +266,7 @@ def time_shares(run: RunView) -> TimeShares | None:
         compute=sums["compute"] / total,
         communication=sums["exposed_communication"] / total,
         waiting=sums["waiting"] / total,
+        compression=sums["compression"] / total,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from manyhands.errors import RunError, UserError
 from manyhands.runs.folder import HISTORY, ORDER, RunFolder
 from manyhands.runs.ledger import Ledger
+from manyhands.runs.trace import Trace, encode
 from manyhands.training.evaluation import Evaluation
 
 Row = dict[str, Any]
@@ -135,13 +136,29 @@ class Recorder:
         clock: str,
         seconds: float,
         ledgers: Mapping[int, Ledger],
+        traces: Mapping[int, Trace],
         workers: int,
     ) -> None:
-        """Write the results: evaluation, weights and ledger."""
+        """Write the results: evaluation, weights, ledger and trace. ``clock``: real or simulated."""
         self.folder.write_json("evaluation.json", evaluation.to_json())
         self.folder.write_bytes("model.safetensors", save(dict(model)))
-        nodes = [
-            {"rank": rank, "role": "worker" if rank < workers else "server"} | ledger.to_json()
-            for rank, ledger in ledgers.items()
-        ]
-        self.folder.write_json("ledger.json", {"clock": clock, "seconds": seconds, "nodes": nodes})
+        write_accounts(self.folder, clock=clock, seconds=seconds, ledgers=ledgers, traces=traces, workers=workers)
+
+
+def write_accounts(
+    folder: RunFolder,
+    *,
+    clock: str,
+    seconds: float,
+    ledgers: Mapping[int, Ledger],
+    traces: Mapping[int, Trace],
+    workers: int,
+) -> None:
+    """Write ``ledger.json`` and ``trace.json``, by rank; those from ``workers`` on are servers."""
+    nodes = [
+        {"rank": rank, "role": "worker" if rank < workers else "server"} | ledger.to_json()
+        for rank, ledger in ledgers.items()
+    ]
+    wall = max(ledger.wall for ledger in ledgers.values()) / 1e9
+    folder.write_json("ledger.json", {"clock": clock, "seconds": seconds, "wall_seconds": wall, "nodes": nodes})
+    folder.write_bytes("trace.json", encode(traces, workers, clock=clock))

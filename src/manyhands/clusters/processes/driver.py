@@ -2,9 +2,8 @@
 
 import json
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +11,9 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load, save
 from torch import Tensor
-from torch._C._distributed_c10d import GradBucket, Store
-from torch.nn.parallel import DistributedDataParallel
+from torch._C._distributed_c10d import Store
 
+from manyhands.clusters.cluster import Processes
 from manyhands.clusters.effects import (
     NOTHING,
     AllReduce,
@@ -31,13 +30,15 @@ from manyhands.clusters.effects import (
     Train,
 )
 from manyhands.clusters.experiment import Experiment
-from manyhands.clusters.node import NATIVE
+from manyhands.clusters.processes.account import Account, Transfer
+from manyhands.clusters.processes.counters import Meter
+from manyhands.clusters.processes.parallel import Parallel, count
 from manyhands.clusters.processes.stopwatch import Stopwatch
-from manyhands.clusters.processes.wire import LOST, Kind, PeerLost, Wire
+from manyhands.clusters.processes.wire import Kind, Wire, naming_peers
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.recorder import Checkpoint, Recorder
+from manyhands.runs.trace import Trace
 from manyhands.training.evaluation import Evaluation
-from manyhands.training.sampler import Batch
 
 
 class Driver:
@@ -50,14 +51,19 @@ class Driver:
         self.strategy = experiment.specification.strategy
         self.alone = experiment.specification.nodes == 1
         self.lead = experiment.conductors[0]
-        self.wire = Wire(rank, experiment.device)
-        self.watch = Stopwatch()
+        options = experiment.specification.cluster
+        assert isinstance(options, Processes)
+        timeout = timedelta(seconds=options.timeout)
+        self.wire = Wire(rank, experiment.device, timeout)
+        self.meter = Meter(options, experiment.specification.nodes)
+        self.watch = Stopwatch(self.meter)
+        self.account = Account(self.node, self.watch)
         # Every process takes part in making every group, whether or not it belongs to it.
-        self.worker_group = None if self.alone else dist.new_group(list(experiment.workers))
-        self.conductor_group = None if self.alone else dist.new_group(list(experiment.conductors))
-        self.parallel: DistributedDataParallel | None = None
-        self.gradient_buffer = torch.zeros(self.learner.parameters, device=experiment.device)
-        self.last_bucket_ready = 0
+        groups = (experiment.workers, experiment.conductors)
+        self.worker_group, self.conductor_group = (
+            None if self.alone else dist.new_group(list(ranks), timeout=timeout) for ranks in groups
+        )
+        self.parallel = Parallel(self.learner, self.node, self.account, self.worker_group)
         self.received = 0
         """messages of the strategy"""
         self.order: list[int] = []
@@ -65,22 +71,23 @@ class Driver:
 
     def run(self, checkpoint: Checkpoint | None, resume: bool) -> None:
         """Train to the end. The lead writes the results."""
-        elapsed = self._restore(checkpoint) if resume else 0
+        elapsed, ledger = self._restore(checkpoint) if resume else 0, self.node.ledger
+        if resume:
+            self.meter.go_on_from(ledger.measured, ledger.measured_why)
         if not self.alone:
             dist.barrier()
-        self.watch.set(elapsed)
+        self.watch.start(elapsed, wall=ledger.wall)
+        self.account.start()
         process = getattr(self.strategy, self.node.role)(self.node)
         answer = None
-        mark = self.watch.now()
         while True:
             try:
                 effect = process.send(answer)
             except StopIteration:
                 break
-            self.node.ledger.compute += self.watch.now() - mark  # the strategy's own arithmetic
-            self.node.vector_bytes = 0
+            self.account.arithmetic()  # of the strategy itself
+            self.node.vector_bytes = self.node.compression_bytes = 0
             answer = self._ACTIONS[type(effect)](self, effect)
-            mark = self.watch.now()
         if self.node.rank == self.lead:
             for rank in self._followers():
                 self.wire.send(rank, Kind.CLOSE)
@@ -92,18 +99,18 @@ class Driver:
     # ---- computing
 
     def _gradient(self, effect: Gradient) -> Tensor:
-        with self._timed("compute"):
+        with self.account.timed("compute", "gradient"):
             gradient, loss = self.learner.gradient(self.node.weights, effect.batch, self.node.rank)
         self.node.record(loss, len(effect.batch), effect.batch.number)
         return gradient
 
     def _load(self, effect: Load) -> Tensors:
-        with self._timed("compute"):
+        with self.account.timed("compute", "loading"):
             return self.learner.inputs(effect.batch, self.node.rank)
 
     def _train(self, effect: Train) -> None:
         node = self.node
-        with self._timed("compute"):
+        with self.account.timed("compute", "local steps"):
             losses = self.learner.train(
                 node.weights, effect.batches, node.rank, node.optimizer, node.lr, node.decay_mask
             )
@@ -114,80 +121,34 @@ class Driver:
         """Backward in DistributedDataParallel, which reduces each bucket while the next is computed."""
         if len(self.experiment.workers) == 1:
             return self._gradient(Gradient(effect.batch))
-        node, batch = self.node, effect.batch
-        start = self.watch.now()
-        self.learner.bind(node.weights)
-        self.learner.collect(self.gradient_buffer)
-        if self.parallel is None:
-            with self.watch.paused():
-                self.parallel = self._wrap(batch)
-        self.gradient_buffer.zero_()
-        with _naming_peers():
-            loss = self.learner.backward(batch, node.rank, self.parallel)
-        end = self.watch.now()
-        # Everything after the moment when the last bucket's gradients were there is communication laid bare.
-        node.ledger.compute += self.last_bucket_ready - start
-        node.ledger.exposed += end - self.last_bucket_ready
-        node.record(loss, len(batch), batch.number)
-        return self.gradient_buffer
-
-    def _wrap(self, batch: Batch) -> DistributedDataParallel:
-        buffers = self.node.buffers.clone()
-        with warnings.catch_warnings():
-            # What torch 2.13 offers instead is not in 2.11, and overwrites the batch statistics of a resumed run.
-            warnings.simplefilter("ignore", FutureWarning)
-            parallel = DistributedDataParallel(
-                self.learner.module,
-                process_group=self.worker_group,
-                broadcast_buffers=False,
-                find_unused_parameters=self.learner.leaves_unused(batch, self.node.rank),
-            )
-        parallel.register_comm_hook(None, self._reduce_bucket)
-        # After its first backward pass it lays out its buckets anew, which changes the order of its sums. That pass
-        # is taken here for nothing, so that a resumed run sums as an uninterrupted one does.
-        with _naming_peers():
-            self.learner.backward(self.learner.micro_batches(batch)[0], self.node.rank, parallel)
-        self.node.buffers = buffers
-        return parallel
-
-    def _reduce_bucket(self, _: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-        self.last_bucket_ready = self.watch.now()
-        if not self.watch.stopped:  # as it is in the pass that is taken for nothing
-            self._count(bucket.buffer())
-        buffer = bucket.buffer().div_(len(self.experiment.workers))
-        work = dist.all_reduce(buffer, group=self.worker_group, async_op=True)
-        assert work is not None
-        future: torch.futures.Future[list[Tensor]] = work.get_future()
-        return future.then(lambda done: done.value()[0])
+        return self.parallel.mean_gradient(effect.batch)
 
     # ---- talking
 
     def _send(self, effect: Send) -> None:
         node = self.node
-        with self._timed("exposed"):
-            node.ledger.bytes_sent += self.wire.send(
-                effect.to, Kind.DATA, *effect.tensors, progress=node.progress, tag=effect.tag
-            )
+        with self.account.timed("exposed", f"to {effect.to}"):
+            size = self.wire.send(effect.to, Kind.DATA, *effect.tensors, progress=node.progress, tag=effect.tag)
             if self.strategy.polls:
                 self.store.add(f"announced/{effect.to}", 1)
-        node.ledger.messages_sent += 1
+        node.ledger.note_sent(size)
 
     def _receive(self, effect: Receive) -> Message | None:
         """The wait for a message's header is waiting for its sender; the rest is the transfer."""
         while True:
-            with self._timed("waiting"):
-                header = self.wire.receive_header(effect.source)
+            header = self.wire.receive_header(effect.source)
+            self.account.lap("waiting", f"for {'anybody' if effect.source is None else effect.source}")
             if header.kind == Kind.REPORT_PLEASE:
-                self._report_and_wait()
+                self._report_and_wait(last=bool(header.tag))
             elif header.kind == Kind.CLOSE:
                 return None
             else:
                 assert header.kind == Kind.DATA, header.kind
                 break
-        with self._timed("exposed"):
+        with self.account.timed("exposed", f"from {header.source}"):
             tensors = self.wire.receive_tensors(header)
         self.received += 1
-        self.node.ledger.bytes_received += sum(tensor.nbytes for tensor in tensors)
+        self.node.ledger.note_received(sum(tensor.nbytes for tensor in tensors))
         self.node.progress = max(self.node.progress, header.progress)
         if effect.source is None:
             self.order.append(header.source)
@@ -195,7 +156,7 @@ class Driver:
 
     def _poll(self, _: Poll) -> Message | None:
         """Gloo cannot tell whether a message is there without waiting for it, so each is announced in the store."""
-        with self._timed("exposed"):
+        with self.account.timed("exposed", "polling"):
             announced = self.store.add(f"announced/{self.node.rank}", 0)
         if announced > self.received:
             return self._receive(Receive(None))
@@ -203,7 +164,7 @@ class Driver:
         return None
 
     def _claim(self, effect: Claim) -> int | None:
-        with self._timed("exposed"):
+        with self.account.timed("exposed", "claiming"):
             number = self.store.add(f"claimed/{effect.pool}", 1) - 1
         self.order.append(number if number < effect.limit else NOTHING)
         return number if number < effect.limit else None
@@ -211,26 +172,14 @@ class Driver:
     def _all_reduce(self, effect: AllReduce) -> Tensor:
         mean = effect.tensor.clone(memory_format=torch.contiguous_format)
         if len(self.experiment.workers) > 1:
-            with self._timed("exposed"), _naming_peers():
+            ready = self.account.arithmetic()
+            with naming_peers():
                 dist.all_reduce(mean, group=self.worker_group)
-                mean.div_(len(self.experiment.workers))
-            self._count(mean)
+            mean.div_(len(self.experiment.workers))
+            end = self.watch.wall()
+            self.account.meet(ready, [Transfer("all-reduce", ready, end)], end)
+            count(self.node, mean)
         return mean
-
-    def _count(self, tensor: Tensor) -> None:
-        """Put an all-reduce of the backend's on the ledger."""
-        workers, rank, ledger = len(self.experiment.workers), self.node.rank, self.node.ledger
-        sent = NATIVE.bytes_sent(rank, workers, tensor.numel(), tensor.element_size())
-        ledger.bytes_sent += sent
-        ledger.bytes_received += sent
-        ledger.messages_sent += NATIVE.messages_sent(rank, workers, tensor.numel())
-
-    @contextmanager
-    def _timed(self, kind: str) -> Iterator[None]:
-        start = self.watch.now()
-        yield
-        ledger = self.node.ledger
-        setattr(ledger, kind, getattr(ledger, kind) + self.watch.now() - start)
 
     # ---- the end of an epoch or round
 
@@ -238,30 +187,39 @@ class Driver:
         """Conductors meet; all report to the lead, which writes the run down; then all go on."""
         if not self.experiment.specification.evaluates_after(self.node.completed):
             return
-        with self._timed("waiting"), _naming_peers():
+        with self.account.timed("waiting", "for the end of the epoch or round"), naming_peers():
             self.wire.flush()
             if len(self.experiment.conductors) > 1:
                 dist.barrier(group=self.conductor_group)
-        with self.watch.paused():
+        last = self.node.completed == self.node.plan.total
+        with self.account.paused():
+            self._settle()
             mean, distance = self._result()
             part = self._evaluate_part(mean)
             if self.node.rank == self.lead:
-                self._take_down(mean, distance, part)
+                self._take_down(mean, distance, part, last)
             else:
-                self._report(distance, part)
+                self._report(distance, part, last)
                 self.wire.expect(self.lead, Kind.GO_ON)
 
-    def _report_and_wait(self) -> None:
+    def _settle(self) -> None:
+        """Find out who waited for whom in collective operations, if all who took part are here now."""
+        together = self.experiment.conductors == self.experiment.workers
+        with naming_peers():
+            self.account.settle(self.worker_group if together else None, len(self.experiment.workers))
+
+    def _report_and_wait(self, last: bool) -> None:
         """A follower answers the lead between two messages."""
-        with self.watch.paused():
-            self._report(0.0, None)
+        with self.account.paused():
+            self.account.settle(None, 1)
+            self._report(0.0, None, last)
             self.wire.expect(self.lead, Kind.GO_ON)
 
     def _result(self) -> tuple[Tensor, float]:
         """The weights of the run, and this conductor's squared distance to them."""
         weights = self.experiment.contribution(self.node)
         if len(self.experiment.conductors) > 1:
-            with _naming_peers():
+            with naming_peers():
                 dist.all_reduce(weights, group=self.conductor_group)
         return weights, self.experiment.squared_distance(self.node, weights)
 
@@ -271,30 +229,34 @@ class Driver:
         parts = self.experiment.placed_task.test.parts(500)[place::conductors]
         return Evaluation.merge([self.learner.evaluate(weights, part) for part in parts]) if parts else None
 
-    def _own_report(self, distance: float, part: Evaluation | None) -> dict[str, Any]:
+    def _own_report(self, distance: float, part: Evaluation | None, last: bool) -> dict[str, Any]:
+        ledger = self.node.ledger
+        ledger.measured, ledger.measured_why = self.meter.total, self.meter.why
+        self.account.lap("evaluation")
         report = {
             "distance": distance,
             "evaluation": part.state() if part else None,
             "loss": [self.node.loss_sum, self.node.loss_samples],
             "numbers": self.node.numbers(),
             "order": self.order,
+            "trace": self.node.trace.state() if last else None,
         }
         self.node.loss_sum, self.node.loss_samples = 0.0, 0
         self.order = []
         return report
 
-    def _report(self, distance: float, part: Evaluation | None) -> None:
+    def _report(self, distance: float, part: Evaluation | None, last: bool) -> None:
         tensors = {key: value.cpu().contiguous() for key, value in self.node.tensors().items()}
-        self.wire.send(self.lead, Kind.REPORT, _bytes(self._own_report(distance, part)), _pack(tensors))
+        self.wire.send(self.lead, Kind.REPORT, _bytes(self._own_report(distance, part, last)), _pack(tensors))
 
-    def _take_down(self, mean: Tensor, distance: float, part: Evaluation | None) -> None:
+    def _take_down(self, mean: Tensor, distance: float, part: Evaluation | None, last: bool) -> None:
         """The lead collects all reports, writes a row and a checkpoint, and lets everybody go on."""
         assert self.recorder is not None
         specification, completed = self.experiment.specification, self.node.completed
         others = [rank for rank in range(specification.nodes) if rank != self.lead]
         for rank in self._followers():
-            self.wire.send(rank, Kind.REPORT_PLEASE)
-        by_rank = {self.lead: self._own_report(distance, part)}
+            self.wire.send(rank, Kind.REPORT_PLEASE, tag=int(last))
+        by_rank = {self.lead: self._own_report(distance, part, last)}
         tensors = {f"{self.lead}/{key}": value for key, value in self.node.tensors().items()}
         for rank in others:
             report, state = self.wire.expect(rank, Kind.REPORT)
@@ -317,8 +279,8 @@ class Driver:
         )
         if not self.strategy.synchronous:
             self.recorder.record_order(completed, {rank: report["order"] for rank, report in enumerate(reports)})
-        if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
-            self._finish(mean, evaluation, {rank: Ledger(**own["ledger"]) for rank, own in numbers.items()})
+        if last:  # before the checkpoint, after which nothing is left to resume
+            self._finish(mean, evaluation, reports)
         Checkpoint(
             completed=completed,
             rows=self.recorder.rows,
@@ -345,14 +307,15 @@ class Driver:
         self.node.restore(numbers, load(_unbytes(tensors)))
         return now
 
-    def _finish(self, weights: Tensor, evaluation: Evaluation, ledgers: dict[int, Ledger]) -> None:
+    def _finish(self, weights: Tensor, evaluation: Evaluation, reports: list[dict[str, Any]]) -> None:
         assert self.recorder is not None
         self.recorder.finish(
             evaluation,
             self.learner.state_dict(weights),
             clock="real",
             seconds=self.watch.now() / 1e9,
-            ledgers=ledgers,
+            ledgers={rank: Ledger(**report["numbers"]["ledger"]) for rank, report in enumerate(reports)},
+            traces={rank: Trace.from_state(report["trace"]) for rank, report in enumerate(reports)},
             workers=len(self.experiment.workers),
         )
 
@@ -368,15 +331,6 @@ class Driver:
         AllReduce: _all_reduce,
         Quiet: _quiet,
     }
-
-
-@contextmanager
-def _naming_peers() -> Iterator[None]:
-    """A collective operation fails when a peer is gone; which one, the launcher finds out."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise PeerLost(f"{LOST}: {str(error).splitlines()[0]}") from None
 
 
 def _bytes(data: Any) -> Tensor:
