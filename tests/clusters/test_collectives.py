@@ -1,9 +1,5 @@
 """Collectives as they are written, on channels in memory; and what they are said to cost."""
 
-from fractions import Fraction
-from math import ceil
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,10 +17,7 @@ from manyhands.clusters.collectives import (
     Tree,
     all_gather,
 )
-from manyhands.clusters.effects import Message, Receive, Send
-from manyhands.clusters.simulated.clock import Clock, EventQueue
-from manyhands.clusters.simulated.messages import Messages
-from manyhands.clusters.simulated.network import Flows, Network
+from manyhands.clusters.simulated.network import Network
 
 everywhere_the_same = settings(derandomize=True, deadline=None)
 OWN = [Ring(), Tree(), HalvingDoubling(), Star()]
@@ -170,80 +163,7 @@ def test_what_is_sent_is_received(collective: Collective, workers: int, numbers:
     assert sent == pytest.approx(sum(each.numbers_received for each in collective.traffic(workers, numbers)))
 
 
-# ---- how long they take
-
-
-@everywhere_the_same
-@given(
-    nodes=st.integers(2, 40),
-    size=st.integers(1, 10**10),
-    bandwidth=st.integers(1_000, 10**11),
-    latency=st.integers(0, 10**7),
-)
-def test_a_native_ring_on_a_star_takes_its_closed_formula(nodes: int, size: int, bandwidth: int, latency: int) -> None:
-    network = Network.star(nodes, bandwidth, latency)
-    transfer = ceil(Fraction(size * 10**9, nodes * bandwidth))
-    rounds = 2 * (nodes - 1)
-    time = Native().time_ns(network, range(nodes), size, itemsize=1)
-    assert time == pytest.approx(rounds * (latency + transfer), rel=1e-9, abs=rounds)
-
-
-def by_messages(collective: Collective, network: Network, workers: int, numbers: int) -> tuple[int, list[Peer]]:
-    """When the last of the workers has the mean (ns), message by message; and the workers."""
-    clock, queue, peers = Clock(), EventQueue(), crowd(workers)
-    ended = []
-
-    def go_on(rank: int, reply: Message | None) -> None:
-        while True:
-            try:
-                effect: Any = talks[rank].send(reply)
-            except StopIteration:
-                ended.append(clock.now)
-                return
-            reply = None
-            if isinstance(effect, Send):
-                messages.send(peers[rank], effect)  # type: ignore[arg-type]
-            else:
-                assert isinstance(effect, Receive)
-                reply = messages.receive(peers[rank], effect.source)  # type: ignore[arg-type]
-                if reply is None:
-                    return
-
-    messages = Messages(peers, clock, Flows(network, clock, queue), go_on)  # type: ignore[arg-type]
-    talks = [collective.mean(peer, torch.empty(numbers, device="meta")) for peer in peers]  # type: ignore[arg-type]
-    for rank in range(workers):
-        go_on(rank, None)
-    queue.run(clock)
-    assert len(ended) == workers
-    return max(ended), peers
-
-
-@everywhere_the_same
-@given(own, st.integers(1, 24), st.integers(0, 10**6), st.integers(10**6, 10**9), st.integers(0, 10**7))
-def test_as_a_whole_or_by_messages_it_takes_the_same_time(
-    collective: Collective, workers: int, numbers: int, bandwidth: int, latency: int
-) -> None:
-    network = Network.star(workers, bandwidth, latency)
-    time, peers = by_messages(collective, network, workers, numbers)
-    assert collective.time_ns(network, range(workers), numbers) == pytest.approx(time, rel=1e-9, abs=2 * workers)
-    for peer in peers:
-        assert peer.ledger.bytes_sent == collective.bytes_sent(peer.rank, workers, numbers)
-
-
-@everywhere_the_same
-@given(st.integers(1, 6), st.integers(0, 10**7), st.integers(1, 10**6))
-def test_times_on_a_star_are_those_of_the_table(power: int, latency: int, part: int) -> None:
-    """The table at the head of the module, for a number a nanosecond."""
-    workers = 2**power
-    size, network = part * workers, Network.star(workers, 4e9, latency)
-    table = {
-        Ring(): 2 * (workers - 1) * (latency + part),
-        HalvingDoubling(): 2 * power * latency + 2 * (workers - 1) * part,
-        Tree(): 2 * power * latency + power * (power + 3) / 2 * size,
-        Star(): 2 * latency + 2 * (workers - 1) * size,
-    }
-    for collective, time in table.items():
-        assert collective.time_ns(network, range(workers), size) == pytest.approx(time, rel=1e-9, abs=64)
+# ---- how long they take (their closed formulas: test_collective_formulas.py)
 
 
 def test_short_vectors_want_few_rounds_and_long_ones_equal_work() -> None:

@@ -144,3 +144,30 @@ def test_a_written_time_reads_back_to_three_digits(time: int) -> None:
 def test_every_nanosecond_reads_back_from_every_unit(time: int, unit: tuple[str, float]) -> None:
     name, scale = unit
     assert nanoseconds(f"{time / scale!r}{name}") == time
+
+
+@everywhere_the_same
+@given(
+    st.floats(1.0, 1e15),
+    st.sampled_from(["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "B/s", "kB/s", "MB/s", "GB/s", "TB/s"]),
+)
+def test_every_rate_reads_back_from_every_unit(rate: float, unit: str) -> None:
+    scale = bytes_per_second(f"1{unit}")
+    assert bytes_per_second(f"{rate / scale!r}{unit}") == pytest.approx(rate, rel=1e-15)
+
+
+@everywhere_the_same
+@given(st.integers(1, 10**15))
+def test_a_written_size_reads_back_to_one_decimal(size: int) -> None:
+    number, unit = format_bytes(size).split()
+    scale = bytes_per_second(f"1{unit}/s")
+    assert abs(float(number) * scale - size) <= (0.05 * scale if scale > 1 else 0) * (1 + 1e-9)
+
+
+@everywhere_the_same
+@given(st.integers(60, 10**7))
+def test_a_written_time_of_minutes_reads_back_to_its_last_unit(seconds: int) -> None:
+    large, large_unit, small, small_unit = format_seconds(seconds).split()
+    units = {"h": 3600, "min": 60, "s": 1}
+    assert int(small) < 60
+    assert abs(int(large) * units[large_unit] + int(small) * units[small_unit] - seconds) <= units[small_unit] / 2

@@ -1,15 +1,15 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from math import ceil
 from operator import attrgetter
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import Transfer, deliver, deliveries_on_whole_nanoseconds, fair_rates
 
 from manyhands.clusters.simulated.clock import Clock, EventQueue
 from manyhands.clusters.simulated.fairness import max_min_rates
@@ -17,87 +17,6 @@ from manyhands.clusters.simulated.network import Flows, Link, Network, round_ns
 from manyhands.errors import UserError
 
 same_200 = settings(derandomize=True, deadline=None, max_examples=200)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    at: int  # ns
-    source: int
-    destination: int
-    size: int  # bytes
-
-
-def deliver(network: Network, transfers: Sequence[Transfer]) -> list[int]:
-    """When each transfer is delivered (ns)."""
-    clock, queue = Clock(), EventQueue()
-    flows = Flows(network, clock, queue)
-    delivered = [-1] * len(transfers)
-
-    def start(number: int, transfer: Transfer) -> None:
-        def note() -> None:
-            assert delivered[number] == -1
-            delivered[number] = clock.now
-
-        flows.start(transfer.source, transfer.destination, transfer.size, note)
-
-    for number, transfer in enumerate(transfers):
-        queue.push(transfer.at, partial(start, number, transfer))
-    queue.run(clock)
-    return delivered
-
-
-# --- an oracle: water rises in all flows alike until a link is full; exact fractions, all anew every time ---
-
-
-def fair_rates(routes: Sequence[Sequence[int]], capacities: Sequence[int]) -> list[Fraction]:
-    rates = [Fraction(0)] * len(routes)
-    rising = set(range(len(routes)))
-    while rising:
-        room = {}  # on each link: how far its rising flows can still rise
-        for link in {link for flow in rising for link in routes[flow]}:
-            flows = [flow for flow, route in enumerate(routes) if link in route]
-            free = capacities[link] - sum((rates[flow] for flow in flows), Fraction(0))
-            room[link] = free / len(rising.intersection(flows))
-        rise = min(room.values())
-        for flow in rising:
-            rates[flow] += rise
-        rising = {flow for flow in rising if all(room[link] > rise for link in routes[flow])}
-    return rates
-
-
-def fair_deliveries(
-    network: Network, transfers: Sequence[Transfer], to_clock: Callable[[Fraction], Fraction]
-) -> list[Fraction]:
-    """When each transfer is delivered (ns), where flows end at to_clock(the moment of their last byte)."""
-    capacities = [int(link.bandwidth) for link in network.links]
-    routes = [network.route(transfer.source, transfer.destination) for transfer in transfers]
-    latencies = [sum(network.links[link].latency for link in route) for route in routes]
-    joins = {i: Fraction(transfer.at + latencies[i]) for i, transfer in enumerate(transfers)}
-    left = [Fraction(transfer.size) for transfer in transfers]
-    delivered = [Fraction(-1)] * len(transfers)
-    active, now = list[int](), Fraction(0)
-    while joins or active:
-        rates = fair_rates([routes[i] for i in active], capacities)
-        ends = {i: to_clock(now + left[i] / rate * 10**9) for i, rate in zip(active, rates, strict=True)}
-        then = min([*ends.values(), *joins.values()])
-        for i, rate in zip(active, rates, strict=True):
-            left[i] = max(Fraction(0), left[i] - rate * (then - now) / 10**9)
-        now = then
-        for i in [i for i in active if ends[i] == now]:
-            delivered[i] = now
-            active.remove(i)
-        for i in [i for i in joins if joins[i] == now]:
-            del joins[i]
-            active.append(i)
-    return delivered
-
-
-def whole(moment: Fraction) -> Fraction:
-    return Fraction(ceil(moment))
-
-
-def exactly(moment: Fraction) -> Fraction:
-    return moment
 
 
 # --- random platforms ---------------------------------------------------------------------------------------
@@ -136,7 +55,7 @@ def networks(draw: st.DrawFn) -> Network:
 
 
 @st.composite
-def traffic(draw: st.DrawFn, largest: int = 10**6) -> tuple[Network, list[Transfer]]:
+def traffic(draw: st.DrawFn) -> tuple[Network, list[Transfer]]:
     network = draw(networks())
     hosts = st.integers(0, network.hosts - 1)
     transfer = st.builds(
@@ -144,7 +63,7 @@ def traffic(draw: st.DrawFn, largest: int = 10**6) -> tuple[Network, list[Transf
         at=st.one_of(st.just(0), st.integers(0, 10**7)),
         source=hosts,
         destination=hosts,
-        size=st.one_of(st.sampled_from([0, 1, largest]), st.integers(0, largest)),
+        size=st.one_of(st.sampled_from([0, 1, 10**6]), st.integers(0, 10**6)),
     ).filter(lambda transfer: transfer.source != transfer.destination)
     return network, draw(st.lists(transfer, min_size=1, max_size=12))
 
@@ -164,8 +83,9 @@ def rates_of(routes: Sequence[Sequence[int]], capacities: Sequence[float]) -> li
 @same_200
 @given(routings())
 def test_rates_are_those_of_rising_water(routing: Routing) -> None:
-    exact = [float(rate) for rate in fair_rates(*routing)]
-    assert rates_of(*routing) == pytest.approx(exact, rel=1e-9)
+    routes, capacities = routing
+    exact = fair_rates(dict(enumerate(routes)), [Fraction(capacity) for capacity in capacities])
+    assert rates_of(routes, capacities) == pytest.approx([float(rate) for rate in exact.values()], rel=1e-9)
 
 
 @same_200
@@ -189,7 +109,7 @@ def test_no_link_is_overfull_and_every_flow_has_a_bottleneck(routing: Routing) -
 @given(traffic())
 def test_flows_are_delivered_when_exact_arithmetic_says(case: Traffic) -> None:
     network, transfers = case
-    exact = fair_deliveries(network, transfers, whole)
+    exact = deliveries_on_whole_nanoseconds(network, transfers)
     for time, expected in zip(deliver(network, transfers), exact, strict=True):
         assert abs(time - expected) <= 1 + expected / 10**9
 
@@ -232,29 +152,13 @@ def test_a_crowd_at_one_host_is_delivered_when_exact_arithmetic_says(monkeypatch
     @given(crowds())
     def check(case: Traffic) -> None:
         network, transfers = case
-        exact = fair_deliveries(network, transfers, whole)
+        exact = deliveries_on_whole_nanoseconds(network, transfers)
         for time, expected in zip(deliver(network, transfers), exact, strict=True):
             assert abs(time - expected) <= 2
 
     check()
     assert set(made) == {"_make_pool", "_admit True", "_admit False", "_leave_pool", "_dissolve"}
     assert min(made.values()) > 30
-
-
-@same_200
-@given(traffic(largest=10**12))
-def test_ending_on_whole_nanoseconds_changes_nothing_that_matters(case: Traffic) -> None:
-    """Against flows that end within a nanosecond, as fluid does.
-
-    What a flow could have sent in the rest of its last nanosecond on the fastest link, another may have to send on the
-    slowest.
-    """
-    network, transfers = case
-    exact = fair_deliveries(network, transfers, exactly)
-    bandwidths = [link.bandwidth for link in network.links]
-    slack = 1 + len(transfers) * max(bandwidths) / min(bandwidths)
-    for time, expected in zip(deliver(network, transfers), exact, strict=True):
-        assert abs(time - expected) <= slack + max(exact) / 10**6
 
 
 @same_200

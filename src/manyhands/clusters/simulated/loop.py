@@ -22,6 +22,7 @@ from manyhands.clusters.effects import (
     Gradient,
     Load,
     MeanGradient,
+    Message,
     Poll,
     Quiet,
     Receive,
@@ -33,9 +34,11 @@ from manyhands.clusters.experiment import Experiment
 from manyhands.clusters.node import Node
 from manyhands.clusters.quantities import bytes_per_second, nanoseconds
 from manyhands.clusters.simulated.clock import Clock, EventQueue
-from manyhands.clusters.simulated.devices import DeviceProfile, Devices
+from manyhands.clusters.simulated.costs import Costs
+from manyhands.clusters.simulated.devices import Devices
 from manyhands.clusters.simulated.messages import Messages
-from manyhands.clusters.simulated.network import Flows, Network
+from manyhands.clusters.simulated.network import Flows
+from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.clusters.simulated.rendezvous import Arrival, Computation, Pending, Rendezvous
 from manyhands.clusters.simulated.replay import Order
 from manyhands.errors import RunError
@@ -74,6 +77,7 @@ class Loop:
         computing: Computing,
         rest: Callable[[int], None],
         order: Mapping[int, Sequence[int]] | None = None,
+        profile: DeviceProfile | None = None,
     ) -> None:
         specification = experiment.specification
         assert isinstance(specification.cluster, Simulated)
@@ -82,23 +86,28 @@ class Loop:
         self.strategy = specification.strategy
         self.order = Order(order) if order is not None else None
         self.clock, self.queue = Clock(), EventQueue()
-        network = Network.star(specification.nodes, bytes_per_second(options.bandwidth), nanoseconds(options.latency))
-        self.profile = DeviceProfile.load(options.profile)
+        self.profile = profile or DeviceProfile.load(options.profile)
+        costs = Costs(self.profile.backend, bytes_per_second(options.bandwidth), nanoseconds(options.latency))
+        self.costs = costs
         self.devices = Devices(
             self.profile,
             specification.nodes,
             seed=specification.seed,
             slow=options.slow_factors(),
             jitter=options.jitter,
+            cpus=options.cpus,
         )
         self.nodes = [make_node(rank) for rank in range(specification.nodes)]
         for node in self.nodes:
             node.collapses = options.collectives == "rounds"
         self.processes: list[Process] = []
-        flows = Flows(network, self.clock, self.queue)
-        self.messages = Messages(self.nodes, self.clock, flows, self._resume)
+        flows = Flows(costs.network(specification.nodes), self.clock, self.queue)
+        self.messages = Messages(
+            self.nodes, self.clock, self.queue, flows, self._take_up, costs.backend.rendezvous, self._busy_until
+        )
+        self.buckets = buckets(cost.ready)
         self.rendezvous = Rendezvous(
-            experiment.workers, network, self.profile, buckets(cost.ready), self.queue, self._resume
+            experiment.workers, costs, self.profile, self.devices, self.buckets, self.queue, self._resume
         )
         self.nominal: dict[int, tuple[int, int]] = {}
         """by the size of a batch, how long a step takes on a device of the profile (ns)"""
@@ -136,7 +145,7 @@ class Loop:
             return
         resting, self.resting = self.resting, {}
         for rank, since in resting.items():
-            self.nodes[rank].ledger.waiting += self.clock.now - since
+            self.nodes[rank].book("waiting", since, self.clock.now, "for the end of the epoch or round")
         self.messages.book_waits()
         self.rest(self.nodes[self.experiment.conductors[0]].completed)
         for rank in sorted(resting):
@@ -184,9 +193,11 @@ class Loop:
         """The time (ns) of the vector arithmetic since the last effect, booked."""
         if not node.vector_bytes:
             return 0
-        work = self.devices.duration_ns(node.rank, self.profile.vector_ns(node.vector_bytes))
-        node.vector_bytes = 0
-        node.ledger.compute += work
+        work = self.devices.duration_ns(node.rank, self.profile.vector_ns(node.vector_bytes), self.clock.now)
+        packing = work * node.compression_bytes // node.vector_bytes
+        node.vector_bytes = node.compression_bytes = 0
+        node.book("compute", self.clock.now, self.clock.now + work - packing, "vector arithmetic")
+        node.book("compression", self.clock.now + work - packing, self.clock.now + work)
         return work
 
     def _nominal(self, samples: int) -> tuple[int, int]:
@@ -197,20 +208,16 @@ class Loop:
             self.nominal[samples] = sum(parts), parts[-1]
         return self.nominal[samples]
 
-    def _duration(self, node: Node, batch: Batch) -> int:
-        """Of the forward and backward pass (ns), one micro-batch after another."""
-        return self.devices.duration_ns(node.rank, self._nominal(len(batch))[0])
-
     def _gradient(self, node: Node, effect: Gradient) -> object:
-        end, _, pending = self._begin(node, effect.batch)
+        end, _, pending = self._begin(node, effect.batch, self._nominal(len(effect.batch))[0])
         self.queue.push(end, self._take_gradient, node, effect.batch, pending)
         return WAIT
 
-    def _begin(self, node: Node, batch: Batch) -> tuple[int, int, Pending[tuple[Tensor, float | None]]]:
+    def _begin(self, node: Node, batch: Batch, nominal: int) -> tuple[int, int, Pending[tuple[Tensor, float | None]]]:
         """Start computing a gradient: when it will be done, how long it takes (ns), and the gradient and the loss."""
         start = self.clock.now + self._vector_work(node)
-        duration = self._duration(node, batch)
-        node.ledger.compute += duration
+        duration = self.devices.duration_ns(node.rank, nominal, start)
+        node.book("compute", start, start + duration, "gradient")
         return start + duration, duration, self.computing.gradient(node, batch)
 
     def _take_gradient(self, node: Node, batch: Batch, pending: Pending[tuple[Tensor, float | None]]) -> None:
@@ -222,9 +229,12 @@ class Loop:
     def _train(self, node: Node, effect: Train) -> object:
         start = self.clock.now + self._vector_work(node)
         step = self.profile.vector_ns(12 * node.layout.parameters)
-        duration = sum(self._duration(node, batch) + step for batch in effect.batches)
+        duration = 0
+        for batch in effect.batches:
+            nominal = self._nominal(len(batch))[0] + step
+            duration += self.devices.duration_ns(node.rank, nominal, start + duration)
         pending = self.computing.train(node, effect.batches)
-        node.ledger.compute += duration
+        node.book("compute", start, start + duration, "local steps")
         self.queue.push(start + duration, self._take_losses, node, effect.batches, pending)
         return WAIT
 
@@ -239,8 +249,40 @@ class Loop:
     # ---- messages, collective operations and what is shared out
 
     def _send(self, node: Node, effect: Send) -> object:
+        cost = self.costs.send_ns
+        if not cost:
+            self.messages.send(node, effect)
+            return None
+        self.queue.push(self._occupy(node, cost, f"to {effect.to}"), self._post, node, effect)
+        return WAIT
+
+    def _post(self, node: Node, effect: Send) -> None:
         self.messages.send(node, effect)
-        return None
+        self._resume(node.rank, None)
+
+    def _take_up(self, rank: int, message: Message) -> None:
+        """A message that the node waited for has come."""
+        if (answer := self._received(self.nodes[rank], message)) is not WAIT:
+            self._resume(rank, answer)
+
+    def _received(self, node: Node, message: Message | None) -> object:
+        """What a receiving node is answered: the message, once its processor has dealt with it."""
+        cost = self.costs.receive_ns
+        if not (message and cost):
+            return message
+        self.queue.push(self._occupy(node, cost, f"from {message.source}"), self._resume, node.rank, message)
+        return WAIT
+
+    def _busy_until(self, rank: int, since: int, until: int) -> int:
+        share = self.costs.backend.transfer_share
+        return self.devices.occupy([rank], until - since, since, 2 * share if self.messages.is_sending(rank) else share)
+
+    def _occupy(self, node: Node, nominal: int, name: str) -> int:
+        """Keep the node's processor busy with communication; until when (ns)."""
+        now = self.clock.now
+        end = now + self.devices.duration_ns(node.rank, nominal, now)
+        node.book("exposed", now, end, name)
+        return end
 
     def _receive(self, node: Node, effect: Receive) -> object:
         source = effect.source
@@ -249,13 +291,16 @@ class Loop:
                 source = NOTHING  # what ends the wait is that the conductors have finished
             else:
                 source = self.order.next(node.rank)
-        return self.messages.receive(node, source) or WAIT
+        return self._received(node, self.messages.receive(node, source)) or WAIT
 
     def _poll(self, node: Node, _: Poll) -> object:
+        source = None
         if self.order is None:
-            return self.messages.poll(node)
-        source = self.order.next(node.rank)
-        return None if source == NOTHING else self.messages.receive(node, source) or WAIT
+            if not self.messages.has_any(node):
+                return None
+        elif (source := self.order.next(node.rank)) == NOTHING:
+            return None
+        return self._received(node, self.messages.receive(node, source)) or WAIT
 
     def _claim(self, node: Node, effect: Claim) -> object:
         if self.order:
@@ -272,9 +317,15 @@ class Loop:
         return WAIT
 
     def _mean_gradient(self, node: Node, effect: MeanGradient) -> object:
-        end, duration, pending = self._begin(node, effect.batch)
         whole, last = self._nominal(len(effect.batch))
-        self.rendezvous.arrive(Arrival(node, end, Computation(effect.batch, duration * last // max(1, whole), pending)))
+        more = 0
+        if len(self.experiment.workers) > 1:
+            # While gradients travel, that is from the first bucket on, the backward pass is slower by κ.
+            slowed = last * self.profile.backward_share * (1 - self.buckets[0][1])
+            more = round(slowed * (self.profile.overlap_slowdown - 1) + self.profile.backend.wrapper_seconds * 1e9)
+        end, duration, pending = self._begin(node, effect.batch, whole + more)
+        last = duration * (last + more) // max(1, whole + more)
+        self.rendezvous.arrive(Arrival(node, end, Computation(effect.batch, last, pending)))
         return WAIT
 
     # ---- the end of an epoch or round

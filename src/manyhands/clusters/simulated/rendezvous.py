@@ -12,8 +12,9 @@ from manyhands.clusters.collectives import Collective, Native
 from manyhands.clusters.effects import AllReduce
 from manyhands.clusters.node import Node
 from manyhands.clusters.simulated.clock import EventQueue
-from manyhands.clusters.simulated.devices import DeviceProfile
-from manyhands.clusters.simulated.network import Network
+from manyhands.clusters.simulated.costs import Costs
+from manyhands.clusters.simulated.devices import Devices
+from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.training.sampler import Batch
 
 T_co = TypeVar("T_co", covariant=True)
@@ -67,7 +68,8 @@ class _Share(NamedTuple):
 
     bytes_sent: int
     bytes_received: int
-    messages_sent: int
+    messages: int
+    """that it sends, and as many that it receives"""
 
 
 class Rendezvous:
@@ -79,14 +81,15 @@ class Rendezvous:
     def __init__(
         self,
         workers: range,
-        network: Network,
+        costs: Costs,
         profile: DeviceProfile,
+        devices: Devices,
         buckets: Sequence[tuple[int, float]],
         queue: EventQueue,
         answer: Callable[[int, Tensor], None],
     ) -> None:
-        self._workers, self._network, self._profile, self._buckets = workers, network, profile, buckets
-        self._queue, self._answer = queue, answer
+        self._workers, self._costs, self._profile, self._buckets = workers, costs, profile, buckets
+        self._devices, self._queue, self._answer = devices, queue, answer
         self._arrivals: list[Arrival] = []
         self._times: dict[tuple[Collective, int, int], int] = {}  # by numbers, and bytes of each (ns)
         self._shares: dict[tuple[Collective, int, int, int], list[_Share]] = {}  # and by messages in place of one
@@ -99,18 +102,35 @@ class Rendezvous:
         arrivals, self._arrivals = sorted(self._arrivals, key=_rank), []
         last = max([arrival.ready for arrival in arrivals])
         collective, itemsize, parcels = self._order(arrivals, last)
-        end, busy = self._schedule(parcels, [self._time(collective, parcel.numbers, itemsize) for parcel in parcels])
-        end = max(end, last)
+        spans = self._schedule(parcels, [self._time(collective, parcel.numbers, itemsize) for parcel in parcels])
+        start, end = spans[-1]
+        spans[-1] = start, self._processed(arrivals, collective, last, end)
         shares = self._shares_of(collective, sum(parcel.numbers for parcel in parcels), itemsize, len(parcels))
         for arrival, share in zip(arrivals, shares, strict=True):
+            self._book(arrival, spans, last)
             ledger = arrival.node.ledger
-            ledger.waiting += last - arrival.ready
-            ledger.exposed += end - last
-            ledger.hidden += busy - (end - last)
-            ledger.bytes_sent += share.bytes_sent
-            ledger.bytes_received += share.bytes_received
-            ledger.messages_sent += share.messages_sent
-        self._queue.push(end, self._conclude, arrivals)
+            ledger.note_sent(share.bytes_sent, share.messages)
+            ledger.note_received(share.bytes_received, share.messages)
+        self._queue.push(max(spans[-1][1], last), self._conclude, arrivals)
+
+    def _processed(self, arrivals: list[Arrival], collective: Collective, last: int, end: int) -> int:
+        """When it ends (ns) that takes the wire until ``end``: processors must do their part of what goes on after all
+        are ready, and where one has used up its quota, all stand still."""
+        work = self._costs.collective_ns(collective, len(arrivals))
+        begun = max([self._devices.occupy([arrival.node.rank], work, arrival.ready) for arrival in arrivals])
+        share = self._costs.backend.collective_share if isinstance(collective, Native) else 0.0
+        ranks = [arrival.node.rank for arrival in arrivals]
+        return self._devices.occupy(ranks, max(0, end - last), begun, share)
+
+    @staticmethod
+    def _book(arrival: Arrival, spans: Sequence[tuple[int, int]], last: int) -> None:
+        """Of a worker: what travels before the last worker is ready is hidden, what travels after that is exposed."""
+        node = arrival.node
+        node.book("waiting", arrival.ready, last, "for all")
+        for number, (start, end) in enumerate(spans):
+            name = f"bucket {number}" if isinstance(arrival.brings, Computation) else "all-reduce"
+            node.book("hidden", start, min(end, last), name)
+            node.book("exposed", max(start, last), end, name)
 
     def _order(self, arrivals: list[Arrival], last: int) -> tuple[Collective, int, list[_Parcel]]:
         """How it is done, the bytes of a number, and what travels: of a gradient one bucket after another."""
@@ -127,24 +147,26 @@ class Rendezvous:
     def _ready(self, arrival: Arrival, share: float) -> int:
         """When so much of a worker's backward pass is done (ns)."""
         duration = arrival.brings.duration if isinstance(arrival.brings, Computation) else 0
-        backward = self._profile.backward_to_forward / (1 + self._profile.backward_to_forward)
-        return arrival.ready - math.floor(duration * backward * (1 - share))
+        return arrival.ready - math.floor(duration * self._profile.backward_share * (1 - share))
 
     @staticmethod
-    def _schedule(parcels: list[_Parcel], times: list[int]) -> tuple[int, int]:
-        """Buckets go one after another, each as soon as all workers have it.
+    def _schedule(parcels: list[_Parcel], times: list[int]) -> list[tuple[int, int]]:
+        """When each bucket travels, from and to (ns): one after another, each as soon as all workers have it.
 
-        s_b = max(r_b, e_{b-1}), e_b = s_b + T(M_b). Returns when the last has arrived, and how long the wire was busy.
+        s_b = max(r_b, e_{b-1}), e_b = s_b + T(M_b).
         """
-        end = 0
+        spans, end = [], 0
         for parcel, time in zip(parcels, times, strict=True):
-            end = max(parcel.ready, end) + time
-        return end, sum(times)
+            start = max(parcel.ready, end)
+            end = start + time
+            spans.append((start, end))
+        return spans
 
     def _time(self, collective: Collective, numbers: int, itemsize: int) -> int:
         key = collective, numbers, itemsize
         if key not in self._times:
-            self._times[key] = collective.time_ns(self._network, self._workers, numbers, itemsize)
+            network = self._costs.network_of(collective, len(self._workers))
+            self._times[key] = collective.time_ns(network, self._workers, numbers, itemsize)
         return self._times[key]
 
     def _shares_of(self, collective: Collective, numbers: int, itemsize: int, parcels: int) -> list[_Share]:

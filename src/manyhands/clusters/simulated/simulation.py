@@ -74,14 +74,18 @@ class Simulation:
         return Checkpoint(
             completed=completed,
             rows=self.recorder.rows,
-            cluster={"now": self.loop.clock.now, "draws": list(self.loop.devices.draws)},
+            cluster={
+                "now": self.loop.clock.now,
+                "draws": list(self.loop.devices.draws),
+                "quotas": self.loop.devices.quotas,
+            },
             nodes={node.rank: node.numbers() for node in self.nodes},
             tensors={f"{node.rank}/{key}": value for node in self.nodes for key, value in node.tensors().items()},
         )
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.loop.clock.advance(checkpoint.cluster["now"])
-        self.loop.devices.restore(checkpoint.cluster["draws"])
+        self.loop.devices.restore(checkpoint.cluster["draws"], checkpoint.cluster.get("quotas", []))
         for node in self.nodes:
             node.restore(checkpoint.nodes[node.rank], checkpoint.tensors_of(node.rank))
 
@@ -92,5 +96,6 @@ class Simulation:
             clock="simulated",
             seconds=self.loop.clock.now / 1e9,
             ledgers={node.rank: node.ledger for node in self.nodes},
+            traces={node.rank: node.trace for node in self.nodes},
             workers=len(self.experiment.workers),
         )
