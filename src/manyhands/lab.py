@@ -6,13 +6,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from manyhands.clusters.cluster import Processes, Simulated
 from manyhands.clusters.experiment import Experiment, choose_precision
-from manyhands.clusters.simulated.devices import DeviceProfile
+from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.errors import RunError, UserError
 from manyhands.runs.environment import hardware, revision, versions
 from manyhands.runs.folder import FORMAT, ORDER, RunFolder, new_run_path
@@ -25,7 +25,10 @@ from manyhands.training.evaluation import Evaluation
 from manyhands.training.precision import Precision
 
 if TYPE_CHECKING:
-    from manyhands.clusters.simulated.rehearsal import Rehearsal
+    from manyhands.clusters.processes.fleet import Fleet
+    from manyhands.clusters.simulated.rehearsal import Outline, Rehearsal
+
+AnyExperiment = TypeVar("AnyExperiment", bound=Experiment)
 
 
 def train(
@@ -35,15 +38,17 @@ def train(
     out: Path | str | None = None,
     data_dir: Path | None = None,
     observer: Observer | None = None,
+    fleet: "Fleet | None" = None,
 ) -> Path:
     """Train as specified and return the run's new folder.
 
     ``task`` replaces the one that the specification names. ``out`` must be new or empty; the default is a new folder
-    under ``runs/``. Raises UserError for what cannot be done, before anything is written, and RunError for a run that
-    had to stop on its way; its folder then says so and can be resumed from its last checkpoint.
+    under ``runs/``. A ``fleet`` lends its processes to a specification of processes, instead of new ones. Raises
+    UserError for what cannot be done, before anything is written, and RunError for a run that had to stop on its way;
+    its folder then says so and can be resumed from its last checkpoint.
     """
     experiment = prepare(specification, task, data_dir)
-    return _run(experiment, Path(out) if out else None, observer, resume=False)
+    return _run(experiment, Path(out) if out else None, observer, resume=False, fleet=fleet)
 
 
 def resume(
@@ -106,7 +111,7 @@ def rehearse(specification: Specification, *, task: Task | None = None, data_dir
 
     if not isinstance(specification.cluster, Simulated):
         raise UserError(f"only simulated runs can be rehearsed, not {specification.cluster.name}")
-    return rehearse(prepare(specification, task, data_dir))
+    return rehearse(outline(specification, task, data_dir))
 
 
 def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | None = None) -> Evaluation:
@@ -132,6 +137,19 @@ def _saved_precision(run: RunFolder) -> Precision:
 
 def prepare(specification: Specification, task: Task | None = None, data_dir: Path | None = None) -> Experiment:
     """Load the data and share them out: what is wrong with a specification is found before anything is written."""
+    return _prepare(Experiment, specification, task, data_dir)
+
+
+def outline(specification: Specification, task: Task | None = None, data_dir: Path | None = None) -> "Outline":
+    """As `prepare`, for a rehearsal, which need not know who holds which samples."""
+    from manyhands.clusters.simulated.rehearsal import Outline
+
+    return _prepare(Outline, specification, task, data_dir)
+
+
+def _prepare(
+    kind: type[AnyExperiment], specification: Specification, task: Task | None, data_dir: Path | None
+) -> AnyExperiment:
     task = task or load_task(specification.task, data_dir, augment=specification.augment)
     specification = replace(specification, task=task.name).resolved()
     if samples := specification.samples:
@@ -139,9 +157,10 @@ def prepare(specification: Specification, task: Task | None = None, data_dir: Pa
             raise UserError(f"--samples {samples} is more than the {len(task.train)} training samples of {task.name}")
         task = replace(task, train=task.train.first(samples))
     full = Precision(name="fp32", why="not yet chosen")
-    experiment = Experiment(specification, task, full, _device(specification))
+    experiment = kind(specification, task, full, _device(specification))
     experiment.parts  # noqa: B018 - computed once, checked now
     experiment.check()
+    specification.cluster.check(specification.nodes)
     if isinstance(specification.cluster, Simulated):
         DeviceProfile.load(specification.cluster.profile)
     return experiment
@@ -168,6 +187,7 @@ def _run(
     observer: Observer | None,
     resume: bool,
     order: Mapping[int, Sequence[int]] | None = None,
+    fleet: "Fleet | None" = None,
 ) -> Path:
     specification = experiment.specification
     if isinstance(specification.cluster, Processes):
@@ -182,7 +202,10 @@ def _run(
             return folder.path if folder else Path()
         folder = _open(experiment, path, resume)
         with _outcome(folder, resume):
-            launch.launch(experiment, folder, resume, observer)
+            if fleet:
+                fleet.run(experiment, folder, observer, resume=resume)
+            else:
+                launch.launch(experiment, folder, resume, observer)
         return folder.path
 
     from manyhands.clusters.simulated.simulation import Simulation

@@ -9,7 +9,7 @@ import torch
 
 from manyhands.errors import UserError
 from manyhands.tasks.augmentation import Augmentation
-from manyhands.tasks.registry import load_task, parse_name, task_names
+from manyhands.tasks.registry import load_task, outline_task, parse_name, task_names
 
 
 def test_a_task_by_name() -> None:
@@ -97,3 +97,19 @@ def test_tasks_of_the_real_sets(name: str, shape: tuple[int, ...]) -> None:
     assert task.input_shape == shape
     logits = task.model()(task.prepare(task.test.inputs[:2]))
     assert logits.shape == (2, len(task.classes))
+
+
+def test_an_outline_has_the_shapes_and_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("manyhands.tasks.datasets.registry.load", None)  # nothing is read
+    outline = outline_task("mnist-mini/lenet5")
+    monkeypatch.undo()
+    whole = load_task("mnist-mini/lenet5")
+    for part in ("train", "test"):
+        empty, full = getattr(outline, part), getattr(whole, part)
+        assert empty.inputs.shape == full.inputs.shape
+        assert empty.inputs.dtype == full.inputs.dtype
+        assert empty.inputs.untyped_storage().nbytes() == 1
+        assert empty.targets.shape == full.targets.shape
+    assert (outline.name, outline.classes, outline.mean) == (whole.name, whole.classes, whole.mean)
+    with pytest.raises(UserError, match="unknown task"):
+        outline_task("mnist-mini/lenet6")

@@ -48,11 +48,19 @@ class AsynchronousGossip(Neighbourhood):
                 (talk.asked,) = node.choose(neighbours, 1, "neighbour", node.rank, epoch, number)
                 await node.send(talk.asked, node.encode(node.weights), tag=REQUEST)
             node.step(gradient)
-        # All steps are taken: answer the others until they have all said that they ask no more.
-        others = [rank for rank in node.workers if rank != node.rank]
-        await node.broadcast(others, tag=GOODBYE)
-        while talk.farewells < len(others) or talk.asked is not None:
+        while talk.asked is not None:  # all steps are taken
             await self.take(node, await node.receive_any(), talk)
+        await self.farewell(node, talk)
+
+    async def farewell(self, node: "Node", talk: "Talk") -> None:
+        """Answer the others until all have told the first worker that they ask no more, and it has told all."""
+        first, *others = node.workers
+        if node.rank != first:
+            await node.send(first, tag=GOODBYE)
+        while talk.farewells < (len(others) if node.rank == first else 1):
+            await self.take(node, await node.receive_any(), talk)
+        if node.rank == first:
+            await node.broadcast(others, tag=GOODBYE)
 
     def neighbours(self, node: "Node", step: int) -> list[int]:
         return self.topology.neighbours(node.rank, len(node.workers), step)
@@ -79,4 +87,4 @@ class Talk:
     asked: int | None = None
     """the neighbour whose answer is still to come"""
     farewells: int = 0
-    """how many others will ask no more"""
+    """how many others have said goodbye"""

@@ -100,6 +100,10 @@ class Strategy:
         """Passes over all training data in one of the strategy's units, in expectation."""
         return 1.0
 
+    def cycle(self, workers: int) -> int:
+        """After how many steps what its nodes do begins again; what they do once an epoch does not count."""
+        return 1
+
     async def worker(self, node: "Node") -> None:
         raise NotImplementedError
 

@@ -33,6 +33,9 @@ class ElasticAveraging(Strategy):
             raise UserError(f"--strategy.pull must lie in (0, 1], not {self.pull}")
         dense_alone(self, "worker and centre must know each other's weights to pull at them alike")
 
+    def cycle(self, workers: int) -> int:
+        return self.period
+
     @property
     def synchronous(self) -> bool:
         return False

@@ -16,5 +16,8 @@ class Neighbourhood(Strategy):
     def check(self, workers: int) -> None:
         self.topology.check(workers)
 
+    def cycle(self, workers: int) -> int:
+        return self.topology.period(workers)
+
     def facts(self, workers: int) -> dict[str, float]:
         return {"spectral_gap": self.topology.spectral_gap(workers)}

@@ -24,6 +24,9 @@ class Periodic(Strategy):
         if self.period != "epoch":
             positive(self.name, "period", self.period)
 
+    def cycle(self, workers: int) -> int:
+        return 1 if self.period == "epoch" else self.period
+
     def due(self, batch: "Batch", offset: int = 0) -> bool:
         """Whether the workers agree after this batch's step; ``offset`` steps later than others."""
         return batch.ends_epoch or (self.period != "epoch" and (batch.step + 1) % self.period == offset % self.period)

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from manyhands.errors import UserError
@@ -27,6 +28,12 @@ class PostLocalSGD(Periodic):
         super().__post_init__()
         if not 0 <= self.switch <= 1:
             raise UserError(f"--strategy.switch must lie between 0 and 1, not {self.switch}")
+
+    def cycle(self, workers: int) -> int:
+        """Steps more in an epoch move the switch by a share of them, which must be whole, and even for halves to round
+        alike."""
+        whole = Fraction(self.switch).limit_denominator(1000).denominator
+        return super().cycle(workers) * whole * (1 + (whole % 2 == 0))
 
     async def worker(self, node: "Node") -> None:
         switch = round(self.switch * node.plan.total * node.steps_per_epoch)

@@ -40,6 +40,37 @@ def parse_name(name: str) -> tuple[str, str, dict[str, str]]:
     return dataset, model, options
 
 
+def outline_task(name: str) -> Task:
+    """The task of that name with as many samples as it has, all of them empty: nothing is fetched or read.
+
+    Enough to say how long a training takes. Raises UserError for a name or a model's option that does not exist.
+    """
+    dataset, model, options = parse_name(name)
+    import torch
+
+    from manyhands.tasks.models import build
+    from manyhands.tasks.task import Samples, Task
+
+    card = CARDS[dataset]
+    make = partial(build, model, card.input_shape, len(card.classes), **options)
+    with torch.device("meta"):
+        make()
+
+    def empty(size: int) -> Samples:  # of one pixel and one label, seen again and again
+        inputs = torch.zeros((), dtype=torch.uint8).expand(size, *card.input_shape)
+        return Samples(inputs, torch.zeros((), dtype=torch.int64).expand(size))
+
+    return Task(
+        name=name,
+        model=make,
+        train=empty(card.train_size),
+        test=empty(card.test_size),
+        classes=card.classes,
+        mean=card.mean,
+        std=card.std,
+    )
+
+
 def load_task(name: str, data_dir: Path | None = None, augment: bool = False, *, progress: bool = True) -> Task:
     """The task of that name with its data in memory, fetched first where they are missing.
 
