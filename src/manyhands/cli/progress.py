@@ -1,7 +1,8 @@
 """What a person sees while runs go on, on standard error: live bars in a terminal, else a line for each run."""
 
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,3 +88,16 @@ def watching(runs: int, *, silent: bool) -> Iterator[Watcher]:
         )
         with Progress(*columns, console=console, transient=True) as progress:
             yield Bars(progress)
+
+
+@contextmanager
+def counting(things: int, what: str, *, silent: bool) -> Iterator[Callable[[object], None]]:
+    """One bar for many quick things, in a terminal; gives a function to be told of each before it is done."""
+    console = Console(stderr=True)
+    if silent or not console.is_terminal:
+        yield lambda thing: None
+        return
+    columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar, begun = progress.add_task(what, total=things), itertools.count()
+        yield lambda thing: progress.update(bar, completed=next(begun), description=f"{what}: {thing}")

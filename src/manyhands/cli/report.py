@@ -17,7 +17,7 @@ class Report:
     """What ``manyhands report`` takes."""
 
     runs: tuple[Path, ...]
-    """folders of runs or studies, or folders that hold some"""
+    """folders of runs, studies or a benchmark, or folders that hold some"""
     out: Path | None = None
     """the page; default: report.html in the one folder given, or here if there are several"""
     figures: bool = False
@@ -31,16 +31,24 @@ class Report:
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, argv, "manyhands report", DESCRIPTION)
 
+    from manyhands.report.bench import is_bench, write_bench
     from manyhands.report.figures import write_figures
     from manyhands.report.page import write_report
     from manyhands.report.times import check_target
 
+    if len(options.runs) == 1 and is_bench(options.runs[0]) and not options.out:
+        page, figures = write_bench(options.runs[0])
+        return _show(page, figures if options.figures else [], options.json)
     page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
     check_target(options.target)
     page = write_report(options.runs, page, options.target)
     folder = page.parent / "figures"
     figures = write_figures(options.runs, folder, target=options.target) if options.figures else []
-    if options.json:
+    return _show(page, figures, options.json)
+
+
+def _show(page: Path, figures: Sequence[Path], as_json: bool) -> int:
+    if as_json:
         print(json.dumps({"report": str(page), "figures": list(map(str, figures))}))
         return 0
     for figure in figures:
