@@ -22,6 +22,7 @@ FILES = {
     "run.json",
     "history.jsonl",
     "ledger.json",
+    "trace.json",
     "partition.json",
     "evaluation.json",
     "model.safetensors",

@@ -21,6 +21,7 @@ FORBIDDEN = {
     ),
     "compression": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
     "clusters": ("report", "cli", "lab", "study"),
+    "measure": ("report", "cli"),
     "runs": ("clusters.simulated", "clusters.processes", "clusters.node", "report", "cli", "lab", "study"),
     "report": (
         *("clusters.node", "clusters.simulated", "clusters.processes", "training", "tasks", "strategies", "cli", "lab"),
@@ -72,6 +73,10 @@ def test_every_part_is_looked_at() -> None:
         "main(['--help'])",
         "main(['train', '--help'])",
         "main(['compare', '--help'])",
+        "main(['predict', '--help'])",
+        "main(['retime', '--help'])",
+        "main(['advise', '--help'])",
+        "main(['bench', 'scaling', '--help'])",
         "main(['strategies'])",
         "import manyhands.strategies",
         "import manyhands.report.page",

@@ -69,7 +69,7 @@ def test_every_member_reads_back_as_itself(member: type[Value], data: st.DataObj
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=str)
-@settings(suppress_health_check=[HealthCheck.filter_too_much])
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])  # single takes no options
 @given(data=st.data())
 def test_every_strategy_reads_back_as_itself(strategy: type[Strategy], data: st.DataObject) -> None:
     kinds = get_type_hints(strategy)
