@@ -52,15 +52,9 @@ def time_one_size(place: Place, experiment: Experiment, size: int) -> float:
     """Wall-clock seconds of a training step of a node for itself: the mean of a block, after a step to warm up."""
     learner, node = _node_of(place, experiment)
     draw = _batches(node, size)
-    steps = 0
     learner.gradient(node.weights, draw(), node.rank)
     dist.barrier()
-    start = time.perf_counter()
-    while time.perf_counter() < start + BLOCK or steps < 2:
-        gradient, _ = learner.gradient(node.weights, draw(), node.rank)
-        node.step(gradient)
-        steps += 1
-    return (time.perf_counter() - start) / steps
+    return _steps(learner, node, draw)[0]
 
 
 def _node_of(place: Place, experiment: Experiment) -> tuple[Learner, Node]:
@@ -74,19 +68,23 @@ def _batches(node: Node, size: int) -> Callable[[], Batch]:
     return node.next_batch
 
 
-def _block(learner: Learner, node: Node, draw: Callable[[], Batch]) -> dict[str, float]:
+def _steps(learner: Learner, node: Node, draw: Callable[[], Batch]) -> tuple[float, list[float]]:
+    """A block of steps: wall-clock seconds of one in the mean, and processor seconds of each."""
     start, marks = time.perf_counter(), [time.process_time()]
     while time.perf_counter() < start + BLOCK or len(marks) < 4:
         gradient, _ = learner.gradient(node.weights, draw(), node.rank)
         node.step(gradient)
         marks.append(time.process_time())
-    steps = len(marks) - 1
-    step = (time.perf_counter() - start) / steps
-    jitter = stdev(log(after - before) for before, after in pairwise(marks))
+    return (time.perf_counter() - start) / (len(marks) - 1), [after - before for before, after in pairwise(marks)]
+
+
+def _block(learner: Learner, node: Node, draw: Callable[[], Batch]) -> dict[str, float]:
+    step, each = _steps(learner, node, draw)
     marks = [time.process_time()]
-    for _ in range(max(2, steps // 4)):
-        batch = draw()
-        loss = learner.batch_loss(batch, node.rank)
+    for _ in range(max(2, len(each) // 4)):
+        gradient = torch.zeros_like(node.parameters)
+        learner.collect(gradient)
+        loss = learner.batch_loss(draw(), node.rank)
         marks.append(time.process_time())
         loss.backward()  # type: ignore[no-untyped-call]
         marks.append(time.process_time())
@@ -98,7 +96,7 @@ def _block(learner: Learner, node: Node, draw: Callable[[], Batch]) -> dict[str,
         "forward": median(spans[0::3]),
         "backward": median(spans[1::3]),
         "optimizer": median(spans[2::3]),
-        "jitter": jitter,
+        "jitter": stdev(map(log, each)),
     }
 
 
