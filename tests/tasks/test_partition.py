@@ -1,3 +1,5 @@
+from math import ceil, exp
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,17 @@ MEMBERS = {
     "shards": lambda workers: st.integers(1, 4).map(lambda shards: f":{shards}"),
     "labels": lambda workers: st.integers(1, 4).map(lambda labels: f":{labels}"),
     "portions": lambda workers: st.just(":" + ",".join([str(1 / workers)] * workers)),
+    "quantity": lambda workers: st.floats(1e-9, 1e9).map(lambda alpha: f":{alpha}"),
+    "linear": lambda workers: st.just(""),
+    "square": lambda workers: st.just(""),
+    "exponential": lambda workers: st.just(""),
+    "noise": lambda workers: st.just(":0.1"),
+    "rotation": lambda workers: st.just(":15"),
+    "groups": lambda workers: st.just(""),
 }
+
+
+SIZES = ("quantity:1.0", "linear", "square", "exponential")
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -37,8 +49,9 @@ def test_every_sample_goes_to_exactly_one_worker(name: str, data: st.DataObject)
     targets = np.array(data.draw(st.lists(st.integers(0, 5), min_size=1, max_size=80)))
     workers = data.draw(st.integers(1, 12))
     partition = PARTITIONS.parse(name + data.draw(MEMBERS[name](workers)))
+    groups = np.array(data.draw(st.lists(st.integers(-9, 9), min_size=len(targets), max_size=len(targets))))
     try:
-        parts = partition.split(targets, workers, rng(data.draw(st.integers(0, 99))))
+        parts = partition.split(targets, workers, rng(data.draw(st.integers(0, 99))), groups)
     except UserError:
         return  # the next test says where a refusal would be wrong
     assert len(parts) == workers
@@ -54,11 +67,15 @@ def test_partitions_succeed_where_they_can(name: str, data: st.DataObject) -> No
     """With samples in plenty, even classes and workers * labels to cover them there is nothing to refuse."""
     workers = data.draw(st.integers(4, 12))
     partition = PARTITIONS.parse(name + data.draw(MEMBERS[name](workers)))
-    targets = balanced(60 * workers, 4)
-    assert len(partition.split(targets, workers, rng(data.draw(st.integers(0, 99))))) == workers
+    samples = ceil(exp(workers)) if name == "exponential" else 60 * workers
+    groups = np.arange(samples) % (2 * workers)
+    parts = partition.split(balanced(samples, 4), workers, rng(data.draw(st.integers(0, 99))), groups)
+    assert len(parts) == workers
 
 
-@pytest.mark.parametrize("text", ["iid", "dirichlet:0.3", "dirichlet-per-worker:0.3", "shards:2", "labels:2"])
+@pytest.mark.parametrize(
+    "text", ["iid", "dirichlet:0.3", "dirichlet-per-worker:0.3", "shards:2", "labels:2", *SIZES, "noise:1"]
+)
 def test_the_seed_decides(text: str) -> None:
     targets = balanced(300, 5)
 
@@ -71,7 +88,8 @@ def test_the_seed_decides(text: str) -> None:
 
 @pytest.mark.parametrize("name", PARTITIONS.members)
 def test_more_workers_than_samples(name: str) -> None:
-    partition = PARTITIONS.parse(name + {"iid": "", "portions": ":0.5,0.5"}.get(name, ":1"))
+    text = {"portions": ":0.5,0.5"} | dict.fromkeys(("iid", "linear", "square", "exponential", "groups"), "")
+    partition = PARTITIONS.parse(name + text.get(name, ":1"))
     with pytest.raises(UserError, match="5 workers cannot share 3 samples"):
         partition.split(np.zeros(3, np.int64), 5, rng())
     with pytest.raises(UserError, match="at least 1 worker"):
@@ -93,6 +111,17 @@ def test_more_workers_than_samples(name: str) -> None:
         ("portions:0.5,0.4", "add up to 1, not 0.9"),
         ("portions:1.5,-0.5", "above 0 and at most 1"),
         ("portions", "needs fractions"),
+        ("quantity:0", "alpha must be positive"),
+        ("quantity:1,least=0", "least must be at least 1"),
+        ("linear:2", "too many values; it takes none"),
+        ("noise:0", "sigma must be positive and finite, not 0"),
+        ("noise:inf", "sigma must be positive and finite, not inf"),
+        ("rotation:nan", "degrees must be finite, not nan"),
+        ("rotation:90,groups=-1", "groups must be zero or more, not -1"),
+        ("groups:a,b", "too many values; it takes file"),
+        ("dirichlet:0.3+linear", "both dirichlet:0.3 and linear say who holds which samples: keep one"),
+        ("iid+even", "unknown partition 'even'"),
+        ("iid+noise", "needs sigma"),
         ("even", "unknown partition 'even': choose from iid, dirichlet:ALPHA"),
     ],
 )
@@ -112,6 +141,10 @@ def test_bad_values(text: str, message: str) -> None:
         ("labels:4", 50, "use fewer workers"),
         ("portions:0.5,0.5", 3, "for 2 workers, not 3"),
         ("portions:0.999,0.001", 2, "leaves worker 1 of 2 without samples"),
+        ("quantity:1,least=40", 3, "use fewer workers or least=33"),
+        ("exponential", 9, "partition 'exponential' leaves worker 0 of 9 without samples: use fewer workers"),
+        ("square", 30, "leaves worker 0 of 30 without samples"),
+        ("groups", 2, "the task has no groups: write groups:FILE"),
     ],
 )
 def test_impossible_splits(text: str, workers: int, message: str) -> None:
@@ -194,7 +227,7 @@ def test_class_counts() -> None:
     assert class_counts(parts, np.array([2, 0, 0, 2]), 4) == [[0, 0, 2, 0], [2, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("text", ["iid", "dirichlet:0.3", "dirichlet:0.3,least=10", "portions:0.5,0.3,0.2"])
+@pytest.mark.parametrize("text", ["iid", "dirichlet:0.3", "dirichlet:0.3,least=10", "portions:0.5,0.3,0.2", *SIZES])
 def test_text_reads_back(text: str) -> None:
     partition = PARTITIONS.parse(text)
     assert PARTITIONS.parse(str(partition)) == partition

@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from manyhands.errors import UserError
 from manyhands.tasks.augmentation import Augmentation
 from manyhands.tasks.registry import load_task, outline_task, parse_name, task_names
+from manyhands.tasks.task import Task
 
 
 def test_a_task_by_name() -> None:
@@ -32,6 +34,17 @@ def test_augmentation_is_the_data_sets() -> None:
 def test_model_options() -> None:
     task = load_task("mnist-mini/resnet18:norm=group,width=8")
     assert any(isinstance(module, torch.nn.GroupNorm) for module in task.model().modules())
+
+
+@pytest.mark.parametrize("make", [load_task, outline_task])
+def test_pixels_can_be_left_as_they_are(make: Callable[[str], Task]) -> None:
+    """NIID-Bench does not normalise MNIST."""
+    raw, usual = make("mnist-mini/niid-cnn:normalise=false"), make("mnist-mini/niid-cnn:normalise=true")
+    assert raw.name == "mnist-mini/niid-cnn:normalise=false"
+    assert (raw.mean, raw.std) == (None, None)
+    assert (usual.mean, usual.std) == ((0.1307,), (0.3081,))
+    images = load_task("mnist-mini/logistic").train.inputs[:100]
+    assert torch.equal(raw.prepare(images), images / 255)
 
 
 def test_loading_draws_no_random_numbers() -> None:
@@ -59,6 +72,8 @@ def test_unknown_names_list_what_there_is(name: str) -> None:
         ("mnist-mini/resnet18:width=8,width=9", "once, as OPTION=VALUE, not 'width=9'"),
         ("mnist-mini/resnet18:width=wide", "width must be a whole number"),
         ("mnist-mini/lenet5:width=8", "'lenet5' has no option 'width'"),
+        ("mnist-mini/lenet5:normalise=no", "normalise must be true or false, not 'no'"),
+        ("mnist-mini/lenet5:normalise=true,normalise=false", "once, as OPTION=VALUE, not 'normalise=false'"),
     ],
 )
 def test_bad_options(name: str, message: str) -> None:

@@ -137,3 +137,29 @@ def test_a_memory_layout_is_kept() -> None:
     images = IMAGES.contiguous(memory_format=torch.channels_last)
     prepared = task(mean=(0.5,) * 3, std=(0.5,) * 3).prepare(images)
     assert prepared.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_natural_groups_are_numbered_in_ascending_order() -> None:
+    assert task().groups is None
+    assert task(groups=[9, -3]).groups.tolist() == [1, 0]
+    assert task(groups=np.array(["eve", "adam"])).groups.tolist() == [1, 0]
+    assert task(groups=torch.tensor([5, 5])).to(torch.device("cpu")).groups.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([1], "the task has 1 groups for 2 training samples: give one for each of them"),
+        ([0.5, 1.0], r"the task must have whole numbers of shape \[n\] for groups, not float64 of \[2\]"),
+        ([[1], [2]], r"the task must have whole numbers of shape \[n\] for groups, not int64 of \[2, 1\]"),
+    ],
+)
+def test_groups_that_do_not_fit(groups: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        task(groups=groups)
+
+
+def test_the_first_samples_keep_their_groups() -> None:
+    few = task(groups=[7, 3]).first(1)
+    assert (len(few.train), len(few.test), len(few.groups)) == (1, 2, 1)
+    assert len(task().first(5).train) == 2

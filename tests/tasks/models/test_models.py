@@ -7,6 +7,7 @@ from torch import nn
 
 from manyhands.errors import UserError
 from manyhands.tasks.models import MODEL_NAMES, build
+from manyhands.tasks.models.dropout import Dropout
 from manyhands.tasks.models.resnet import Basic
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
@@ -26,6 +27,10 @@ def parameters(name: str, input_shape: tuple[int, ...], **options: str | int) ->
         ("cnn", MNIST, 1_663_370),
         ("lenet5", MNIST, 61_706),
         ("lenet5", CIFAR, 62_006),
+        ("niid-cnn", MNIST, 44_426),
+        ("niid-cnn", CIFAR, 62_006),
+        ("pfl-cnn", MNIST, 1_199_882),
+        ("pfl-cnn", CIFAR, 1_626_442),
         ("resnet18", CIFAR, 11_173_962),
         ("resnet34", CIFAR, 21_282_122),
         ("resnet50", CIFAR, 23_520_842),
@@ -71,8 +76,16 @@ def test_dense_models_take_any_shape(input_shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("sides", [(12, 12), (13, 50), (32, 32), (64, 31)])
 def test_convolutional_models_take_other_sizes(sides: tuple[int, int]) -> None:
-    for name in ("cnn", "lenet5"):
+    for name in ("cnn", "lenet5", "pfl-cnn", *(["niid-cnn"] if min(sides) >= 16 else [])):
         assert build(name, (3, *sides), 10)(torch.randn(2, 3, *sides)).shape == (2, 10)
+
+
+def test_niid_cnn_ends_its_convolutions_with_16_maps_of_4_by_4_or_5_by_5() -> None:
+    """Li et al. 2022 take images as they are, so that those of MNIST end smaller than LeNet-5 has them."""
+    for input_shape, side in ((MNIST, 4), (CIFAR, 5)):
+        module = build("niid-cnn", input_shape, 10)
+        assert isinstance(dense := module.dense1, nn.Linear)
+        assert dense.in_features == 16 * side * side
 
 
 def test_lenet5_ends_its_convolutions_with_16_maps_of_5_by_5() -> None:
@@ -82,7 +95,7 @@ def test_lenet5_ends_its_convolutions_with_16_maps_of_5_by_5() -> None:
         assert dense.in_features == 16 * 5 * 5
 
 
-@pytest.mark.parametrize("name", ["lenet5", "cnn"])
+@pytest.mark.parametrize("name", ["lenet5", "cnn", "niid-cnn"])
 def test_pooling_before_the_relu_changes_nothing(name: str) -> None:
     """Against the textbook's order, built of the same layers: logits and gradients are the same to the bit."""
     module = build(name, MNIST, 10)
@@ -134,7 +147,7 @@ def test_a_resnet_block_is_the_identity_plus_a_residual() -> None:
 @pytest.mark.parametrize(
     ("name", "input_shape", "options", "message"),
     [
-        ("lenet", MNIST, {}, "unknown model 'lenet': choose from logistic, mlp, cnn, lenet5, resnet18, "),
+        ("lenet", MNIST, {}, "unknown model 'lenet': choose from logistic, mlp, cnn, lenet5, niid-cnn, "),
         ("lenet5", MNIST, {"width": 3}, "model 'lenet5' has no option 'width'; it takes none"),
         ("resnet18", CIFAR, {"w": 3}, "no option 'w'; it takes block, depths, width, norm"),
         ("resnet18", CIFAR, {"width": 0}, "model 'resnet18': width must be a whole number of at least 1, not '0'"),
@@ -147,6 +160,8 @@ def test_a_resnet_block_is_the_identity_plus_a_residual() -> None:
         ("resnet18", (784,), {}, "takes images [channels, height, width], not inputs of shape [784]"),
         ("lenet5", (1, 8, 8), {}, "images [channels, height, width] of at least 12 × 12 pixels, not inputs of"),
         ("cnn", (1, 3, 28), {}, "of at least 4 × 4 pixels"),
+        ("niid-cnn", (1, 15, 28), {}, "of at least 16 × 16 pixels"),
+        ("pfl-cnn", (1, 5, 28), {}, "of at least 6 × 6 pixels"),
     ],
 )
 def test_a_wrong_request_is_answered_in_one_line(
@@ -163,3 +178,19 @@ def test_names_and_settings_come_without_torch() -> None:
     lines = [f"import manyhands.{module}" for module in modules]
     lines += ["import sys", "sys.exit('torch' in sys.modules)"]
     assert subprocess.run([sys.executable, "-c", "\n".join(lines)], check=False).returncode == 0
+
+
+def test_pfl_cnn_is_that_of_its_source() -> None:
+    """Against the layers as pfl-research has them, in evaluation, where nothing is dropped; and its first weights."""
+    module = build("pfl-cnn", CIFAR, 10).eval()
+    convolution1, convolution2, _, dense, _, output = module.children()
+    source = nn.Sequential(
+        *(convolution1, nn.ReLU(), convolution2, nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten()),
+        *(dense, nn.ReLU(), nn.Dropout(0.5), output),
+    ).eval()
+    images = torch.randn(4, *CIFAR)
+    assert torch.equal(module(images), source(images))
+    assert [part.rate for part in module.modules() if isinstance(part, Dropout)] == [0.25, 0.5]
+    for layer, inputs, outputs in ((dense, 12_544, 128), (convolution2, 32 * 9, 64 * 9)):
+        bound = (6 / (inputs + outputs)) ** 0.5  # Glorot and Bengio 2010, equation 16
+        assert 0.98 * bound < layer.get_parameter("weight").abs().max() <= bound

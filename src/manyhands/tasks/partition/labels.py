@@ -1,82 +1,17 @@
-"""Which samples each worker holds. Every sample goes to exactly one worker, and none is left without."""
+"""Label skew: workers hold other classes, or other shares of them, than the others."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from manyhands.errors import UserError
-from manyhands.values import Family, Value
-
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Partition(Value):
-    """Base of the partitions: a member says who owns each sample."""
-
-    def split(self, targets: Indices, workers: int, rng: np.random.Generator) -> list[Indices]:
-        """Share the samples with classes `targets` (int64 [n]) among `workers`.
-
-        Returns each worker's sample indices, sorted. Raises UserError where that cannot be done or would
-        leave a worker without samples.
-        """
-        if workers < 1:
-            raise UserError(f"there must be at least 1 worker, not {workers}")
-        if workers > len(targets):
-            raise UserError(f"{workers:,} workers cannot share {len(targets):,} samples: at most one worker a sample")
-        owners = self._owners(np.asarray(targets, np.int64), workers, rng)
-        sizes = np.bincount(owners, minlength=workers)
-        if not sizes.all():
-            raise UserError(
-                f"partition '{self}' leaves worker {int(sizes.argmin())} of {workers:,} without samples: "
-                "use fewer workers or more samples"
-            )
-        return np.split(np.argsort(owners, kind="stable"), np.cumsum(sizes)[:-1])
-
-    def _owners(self, targets: Indices, workers: int, rng: np.random.Generator) -> Indices:
-        """The worker of each sample, int64 [n]."""
-        raise NotImplementedError
-
-
-PARTITIONS: Family[Partition] = Family("partition", Partition)
-
-
-@PARTITIONS.register("iid")
-@dataclass(frozen=True)
-class Iid(Partition):
-    """Uniformly at random; sizes differ by at most one."""
-
-    def _owners(self, targets: Indices, workers: int, rng: np.random.Generator) -> Indices:
-        return rng.permutation(len(targets)) % workers
-
-
-@dataclass(frozen=True)
-class _Dirichlet(Partition):
-    alpha: float
-    """Concentration: towards 0 each class or worker is on its own, towards infinity all are alike."""
-    least: int = 1
-    """Samples that every worker holds at least."""
-
-    def __post_init__(self) -> None:
-        if not 1e-9 <= self.alpha <= 1e9:
-            raise UserError(f"alpha must be positive, from 1e-9 to 1e9, not {self.alpha:g}")
-        if self.least < 1:
-            raise UserError(f"least must be at least 1, not {self.least}")
-
-    def _check_least(self, samples: int, workers: int) -> None:
-        if workers * self.least > samples:
-            raise UserError(
-                f"{workers:,} workers with at least {self.least:,} samples each need more than the "
-                f"{samples:,} there are: use fewer workers or least={samples // workers}"
-            )
+from manyhands.tasks.partition.base import PARTITIONS, Concentrated, Indices, Partition
 
 
 @PARTITIONS.register("dirichlet")
 @dataclass(frozen=True)
-class Dirichlet(_Dirichlet):
+class Dirichlet(Concentrated):
     """Per class: the shares of each class over the workers are drawn from Dir(alpha); sizes differ as well.
 
     The label skew of Yurochkin et al. 2019 (https://arxiv.org/abs/1905.12022) and of NIID-Bench, Li et al.
@@ -84,16 +19,30 @@ class Dirichlet(_Dirichlet):
     not end. Here one draw is kept; a worker below `least` is topped up with random samples of the largest.
     """
 
+    balanced: bool = False
+    """Who holds an even share of all samples gets none of the classes that follow, as in the code of NIID-Bench."""
+
     def _owners(self, targets: Indices, workers: int, rng: np.random.Generator) -> Indices:
         self._check_least(len(targets), workers)
-        owners = np.empty(len(targets), np.int64)
+        owners, sizes = np.empty(len(targets), np.int64), np.zeros(workers, np.int64)
         for label in np.unique(targets):
             samples = rng.permutation(np.flatnonzero(targets == label))
             shares = rng.dirichlet(np.full(workers, self.alpha))
+            if self.balanced:
+                shares = _of_the_open(shares, sizes * workers < len(targets))
             cuts = (np.cumsum(shares[:-1]) * len(samples)).astype(np.int64)
             owners[samples] = np.searchsorted(cuts, np.arange(len(samples)), side="right")
+            sizes += np.bincount(owners[samples], minlength=workers)
         _top_up(owners, workers, self.least, rng)
         return owners
+
+
+def _of_the_open(shares: NDArray[np.float64], is_open: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The shares of some workers, adding up to one; equal ones where these are too small for a number."""
+    left = np.where(is_open, shares, 0.0)
+    left = left if left.sum() > 0 else is_open.astype(np.float64)
+    left /= left.sum()
+    return left
 
 
 def _top_up(owners: Indices, workers: int, least: int, rng: np.random.Generator) -> None:
@@ -109,7 +58,7 @@ def _top_up(owners: Indices, workers: int, least: int, rng: np.random.Generator)
 
 @PARTITIONS.register("dirichlet-per-worker")
 @dataclass(frozen=True)
-class DirichletPerWorker(_Dirichlet):
+class DirichletPerWorker(Concentrated):
     """Per worker: each draws its own shares of the classes from Dir(alpha * prior); sizes are even.
 
     Hsu, Qi & Brown 2019 (https://arxiv.org/abs/1909.06335), where the prior is the classes' share in all
@@ -213,30 +162,3 @@ class Labels(Partition):
                 )
             owners[samples] = sharing[np.arange(len(samples)) % len(sharing)]
         return owners
-
-
-@PARTITIONS.register("portions")
-@dataclass(frozen=True)
-class Portions(Partition):
-    """Uniformly at random, worker i holding the i-th of the given fractions of all samples."""
-
-    fractions: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not all(0 < fraction <= 1 for fraction in self.fractions):
-            raise UserError(f"fractions must be above 0 and at most 1, not {', '.join(map(str, self.fractions))}")
-        if not math.isclose(sum(self.fractions), 1, abs_tol=1e-6):
-            raise UserError(f"fractions must add up to 1, not {sum(self.fractions):g}")
-
-    def _owners(self, targets: Indices, workers: int, rng: np.random.Generator) -> Indices:
-        if len(self.fractions) != workers:
-            raise UserError(
-                f"partition '{self}' is for {len(self.fractions)} workers, not {workers:,}: a fraction each"
-            )
-        cuts = np.rint(np.cumsum(self.fractions[:-1]) * len(targets))
-        return np.searchsorted(cuts, rng.permutation(len(targets)), side="right")
-
-
-def class_counts(parts: Sequence[Indices], targets: Indices, classes: int) -> list[list[int]]:
-    """Samples of each class at each worker: ``counts[worker][class]``."""
-    return [np.bincount(targets[part], minlength=classes).tolist() for part in parts]
