@@ -1,5 +1,8 @@
 """Tasks by name: ``DATASET/MODEL[:OPTIONS]``, e.g. ``mnist/cnn``, ``cifar10/resnet18:norm=group,width=32``.
 
+Options are the model's, and one of every task: ``normalise=false`` leaves pixels in 0 … 1 as they are, instead of with
+mean 0 and deviation 1 over the training set.
+
 Names are listed and taken apart without torch.
 """
 
@@ -40,12 +43,21 @@ def parse_name(name: str) -> tuple[str, str, dict[str, str]]:
     return dataset, model, options
 
 
+def _normalised(options: dict[str, str]) -> bool:
+    """Take the option that is no model's out of the others; raises UserError if it is neither true nor false."""
+    text = options.pop("normalise", "true")
+    if text not in ("true", "false"):
+        raise UserError(f"normalise must be true or false, not '{text}'")
+    return text == "true"
+
+
 def outline_task(name: str) -> Task:
     """The task of that name with as many samples as it has, all of them empty: nothing is fetched or read.
 
     Enough to say how long a training takes. Raises UserError for a name or a model's option that does not exist.
     """
     dataset, model, options = parse_name(name)
+    normalised = _normalised(options)
     import torch
 
     from manyhands.tasks.models import build
@@ -66,8 +78,8 @@ def outline_task(name: str) -> Task:
         train=empty(card.train_size),
         test=empty(card.test_size),
         classes=card.classes,
-        mean=card.mean,
-        std=card.std,
+        mean=card.mean if normalised else None,
+        std=card.std if normalised else None,
     )
 
 
@@ -78,6 +90,7 @@ def load_task(name: str, data_dir: Path | None = None, augment: bool = False, *,
     Raises UserError for a name, a model's option or data that are not as they should be.
     """
     dataset, model, options = parse_name(name)
+    normalised = _normalised(options)
     import torch
 
     from manyhands.tasks.augmentation import Augmentation
@@ -96,7 +109,7 @@ def load_task(name: str, data_dir: Path | None = None, augment: bool = False, *,
         train=Samples(torch.from_numpy(train.images), torch.from_numpy(train.labels)),
         test=Samples(torch.from_numpy(test.images), torch.from_numpy(test.labels)),
         classes=card.classes,
-        mean=card.mean,
-        std=card.std,
+        mean=card.mean if normalised else None,
+        std=card.std if normalised else None,
         augmentation=Augmentation(padding=card.crop_padding, flip=card.flip) if augment else None,
     )

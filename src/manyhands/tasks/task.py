@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from manyhands.errors import UserError
 from manyhands.tasks.augmentation import Augmentation
+from manyhands.tasks.partition.groups import check_groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,8 @@ class Task:
     std: tuple[float, ...] | None = None
     augmentation: Augmentation | None = None
     """For training batches."""
+    groups: Any = None
+    """The natural group of each training sample, whole numbers or names [n], for the partition `groups`."""
 
     def __post_init__(self) -> None:
         train, test = Samples.of(self.train), Samples.of(self.test)
@@ -116,6 +119,7 @@ class Task:
             "test": test,
             "name": self.name or f"custom/{label}",
             "classes": tuple(self.classes) or tuple(map(str, range(top + 1))),
+            "groups": None if self.groups is None else check_groups(self.groups, len(train), "the task"),
         }
         for field, value in defaults.items():
             object.__setattr__(self, field, value)
@@ -140,6 +144,11 @@ class Task:
             if not all(std > 0 for std in self.std):
                 raise UserError(f"std must be above 0, not {self.std}")
 
+    def first(self, count: int) -> "Task":
+        """The same task with the first ``count`` of its training samples, or all if there are fewer."""
+        groups = None if self.groups is None else self.groups[:count]
+        return replace(self, train=self.train.first(count), groups=groups)
+
     def to(self, device: torch.device) -> "Task":
         """The same task with its samples on a device."""
         samples = [Samples(part.inputs.to(device), part.targets.to(device)) for part in (self.train, self.test)]
@@ -149,6 +158,19 @@ class Task:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one input, without the batch: (C, H, W) for images."""
         return tuple(self.train.inputs.shape[1:])
+
+    def prepared(self, limit: int) -> Tensor | None:
+        """All training inputs as `prepare` makes them; None where they would fill more than so many bytes."""
+        inputs = self.train.inputs
+        if inputs.dtype != torch.uint8 and self.mean is None:
+            return inputs
+        if 4 * inputs.numel() > limit:
+            return None
+        whole = torch.empty(inputs.shape, device=inputs.device)
+        for start in range(0, len(inputs), 1000):  # so that what comes between is small
+            part = slice(start, start + 1000)
+            whole[part] = self.prepare(inputs[part])
+        return whole
 
     def prepare(self, inputs: Tensor) -> Tensor:
         """A batch as the model wants it, on its device: uint8 becomes float32 in 0..1, then normalised."""

@@ -9,7 +9,7 @@ from manyhands.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-SIMPLE = ("logistic", "mlp", "cnn", "lenet5")
+SIMPLE = ("logistic", "mlp", "cnn", "lenet5", "niid-cnn", "pfl-cnn")
 RESNETS: dict[str, tuple[str, tuple[int, ...]]] = {  # block and depths, He et al. 2016, table 1
     "resnet18": ("basic", (2, 2, 2, 2)),
     "resnet34": ("basic", (3, 4, 6, 3)),

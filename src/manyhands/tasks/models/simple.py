@@ -1,4 +1,4 @@
-"""Small models: logistic regression, the 2NN and CNN of federated averaging, and LeNet-5.
+"""Small models: logistic regression, the 2NN and CNN of federated averaging, LeNet-5, and the networks of benchmarks.
 
 Where a pooling is followed by a ReLU, the two are equal in either order, with the same gradients, because
 both are monotone. Pooling first leaves the ReLU a quarter of the values: some 4 % of LeNet-5's training step.
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyhands.errors import UserError
+from manyhands.tasks.models.dropout import Dropout
 from manyhands.tasks.models.pooling import max_pool_2x2
 
 
@@ -53,13 +54,13 @@ class LeNet5(nn.Module):
     """LeNet-5 (LeCun et al. 1998, https://doi.org/10.1109/5.726791) with ReLU, max pooling, a linear output.
 
     61,706 parameters for 28 × 28 × 1. Images smaller than the paper's 32 × 32 are padded by two on each side,
-    so that both sizes end as 16 maps of 5 × 5.
+    so that both sizes end as 16 maps of 5 × 5. ``padded=False`` takes them as they are.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], classes: int) -> None:
+    def __init__(self, input_shape: tuple[int, ...], classes: int, *, padded: bool = True) -> None:
         super().__init__()
-        channels, height, width = image_shape(input_shape, least=12)
-        padding = 2 if min(height, width) < 32 else 0
+        channels, height, width = image_shape(input_shape, least=12 if padded else 16)
+        padding = 2 if padded and min(height, width) < 32 else 0
         rows, columns = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in (height, width))
         self.conv1 = nn.Conv2d(channels, 6, 5, padding=padding)
         self.conv2 = nn.Conv2d(6, 16, 5)
@@ -75,11 +76,47 @@ class LeNet5(nn.Module):
         return self.output(x)  # type: ignore[no-any-return]
 
 
+def niid_cnn(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The ``simple-cnn`` of NIID-Bench, Li et al. 2022 (https://arxiv.org/abs/2102.02079): LeNet-5 without padding.
+
+    44,426 parameters for 28 × 28 × 1, which end as 16 maps of 4 × 4, and 62,006 for 32 × 32 × 3.
+    """
+    return LeNet5(input_shape, classes, padded=False)
+
+
+class PflCNN(nn.Module):
+    """The ``simple_cnn`` of pfl-research, Granqvist et al. 2024 (https://arxiv.org/abs/2404.06430), with its dropout.
+
+    1,626,442 parameters for 32 × 32 × 3. Weights begin as Glorot and Bengio 2010 have them, uniform, as in its source
+    (https://github.com/apple/pfl-research, benchmarks/model/pytorch/cnn.py); biases as torch has them.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape(input_shape, least=6)
+        self.conv1 = nn.Conv2d(channels, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.dropout1 = Dropout(0.25)
+        self.dense = nn.Linear(64 * ((height - 4) // 2) * ((width - 4) // 2), 128)
+        self.dropout2 = Dropout(0.5)
+        self.output = nn.Linear(128, classes)
+        for layer in (self.conv1, self.conv2, self.dense, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.conv1(images))
+        x = self.dropout1(F.relu(max_pool_2x2(self.conv2(x))))
+        x = self.dropout2(F.relu(self.dense(x.flatten(1))))
+        return self.output(x)  # type: ignore[no-any-return]
+
+
 BUILDERS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "logistic": logistic,
     "mlp": mlp,
     "cnn": CNN,
     "lenet5": LeNet5,
+    "niid-cnn": niid_cnn,
+    "pfl-cnn": PflCNN,
 }
 
 
