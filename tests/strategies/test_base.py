@@ -6,9 +6,23 @@ import pytest
 import manyhands.strategies
 from manyhands.compression import TopK
 from manyhands.errors import UserError
-from manyhands.strategies import STRATEGIES, FedAvg, Gossip, LocalSGD, ParameterServer, Single, Strategy, parse_strategy
+from manyhands.runs.specification import Specification
+from manyhands.strategies import (
+    STRATEGIES,
+    FedAvg,
+    FedBuff,
+    FedOpt,
+    Gossip,
+    LocalSGD,
+    ParameterServer,
+    Single,
+    Strategy,
+    parse_strategy,
+)
 from manyhands.strategies.base import register
 from manyhands.strategies.consistency import Async
+from manyhands.strategies.server_optimizer import ServerAdam
+from manyhands.strategies.staleness import Hinge
 from manyhands.strategies.topology import Complete, RandomRegular
 
 WRITTEN = {
@@ -21,6 +35,8 @@ WRITTEN = {
     ),
     "local-sgd": LocalSGD(period="epoch"),
     "parameter-server:consistency=async": ParameterServer(consistency=Async()),
+    "fedopt:server_optimizer=adam:0.1,beta2=0.9": FedOpt(server_optimizer=ServerAdam(0.1, beta2=0.9)),
+    "fedbuff:fraction=0.5,staleness=hinge:1.0,2.0,buffer=8": FedBuff(buffer=8, fraction=0.5, staleness=Hinge(1.0, 2.0)),
 }
 
 
@@ -37,8 +53,8 @@ def test_options_may_be_written_as_on_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("fedprox", r"unknown strategy 'fedprox': choose from .*fedavg.*single"),
-        ("fedavg:mu=1", "strategy fedavg has no option 'mu'; it takes compression, fraction, local_epochs"),
+        ("fedmax", r"unknown strategy 'fedmax': choose from .*fedavg.*single"),
+        ("fedavg:mu=1", "strategy fedavg has no option 'mu'; it takes compression, fraction, .*local_epochs"),
         ("single:x=1", "strategy single has no option 'x'; it takes compression"),
         ("fedavg:fraction=all", "fraction must be a number, not 'all'"),
         ("fedavg:fraction", "fraction must be a number, not ''"),
@@ -86,3 +102,11 @@ def test_epochs_are_turned_into_rounds_that_draw_as_many_samples() -> None:
     assert FedAvg(fraction=0.1, local_epochs=5).rounds(epochs=10) == 20
     assert FedAvg(fraction=0.3).rounds(epochs=1) == 4
     assert LocalSGD().rounds(epochs=10) == 10
+    assert FedBuff(fraction=0.1, local_epochs=5).rounds(epochs=10) == 2  # a round is as many trainings as clients
+
+
+def test_where_clients_count_steps_rounds_must_be_given() -> None:
+    strategy = FedAvg(local_steps=3)
+    with pytest.raises(UserError, match=r"fedavg with --strategy.local-steps needs --rounds"):
+        Specification(strategy=strategy, epochs=3)
+    assert Specification(strategy=strategy, rounds=3).total == 3

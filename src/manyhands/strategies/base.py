@@ -10,6 +10,9 @@ from manyhands.errors import UserError
 from manyhands.values import read
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from manyhands.clusters.layout import Layout
     from manyhands.clusters.node import Node
 
 STRATEGIES: dict[str, type["Strategy"]] = {}
@@ -43,12 +46,14 @@ class Strategy:
     unit: ClassVar[Literal["epoch", "round"]] = "epoch"
     default_optimizer: ClassVar[str] = "sgd"
     """the name of the optimiser of local steps, where the run does not choose one"""
-    polls: ClassVar[bool] = False
-    """whether its nodes look for messages without waiting for them"""
     followers_keep_weights: ClassVar[bool] = False
     """whether workers that answer a server have weights of their own, which a checkpoint must keep"""
+    steps_locally: ClassVar[bool] = True
+    """of strategies with rounds: whether clients take steps of their own, so that what these lead to is worth a test"""
     pools_data: ClassVar[bool] = False
     """whether the first worker holds the samples of all, and draws the batches of all"""
+    admits: ClassVar[frozenset[str]] = frozenset({"data"})
+    """what a fault may touch (`manyhands.clusters.faults.Touches`)"""
 
     compression: Compression = Uncompressed()
     """of the updates that are sent, with error feedback"""
@@ -81,6 +86,11 @@ class Strategy:
         """Whether the result does not depend on the order in which messages arrive."""
         return True
 
+    @property
+    def polls(self) -> bool:
+        """Whether its nodes look for messages without waiting for them, or wait for them up to a time."""
+        return False
+
     def check(self, workers: int) -> None:
         """Raise UserError if the strategy cannot work with so many workers."""
 
@@ -88,8 +98,22 @@ class Strategy:
         """Raise UserError if the strategy cannot work with a model of so many trainable parameters."""
         self.compression.check(parameters)
 
-    def facts(self, workers: int) -> dict[str, float]:
-        """What is known of the strategy before it runs, by name, such as the spectral gap of its topology."""
+    def fit_layers(self, layout: "Layout") -> None:
+        """Raise UserError if the strategy cannot work with a model of these layers."""
+
+    def personal(self, layout: "Layout") -> "Tensor | None":
+        """Which of the weights stay with each worker, bool [P]; None: none do.
+
+        A worker keeps its own in ``node.state["personal"]``, in the order in which they stand in the weights, once it
+        has trained; before that they are those that all nodes began with.
+        """
+        return None
+
+    def facts(self, workers: int, rounds: int) -> dict[str, float | str]:
+        """What is known of the strategy before it runs, by name, such as the spectral gap of its topology.
+
+        ``rounds``: how many of its units, epochs or rounds, the training lasts.
+        """
         return {}
 
     def rounds(self, epochs: int) -> int:

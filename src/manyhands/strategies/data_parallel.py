@@ -20,6 +20,7 @@ class DataParallel(Strategy):
     paper = "Paszke et al. 2019, PyTorch: An Imperative Style, High-Performance Deep Learning Library"
     url = "https://arxiv.org/abs/1912.01703"
     pools_data = True
+    admits = frozenset[str]()
 
     def conductors(self, workers: range, servers: range) -> range:
         return workers[:1]

@@ -19,5 +19,5 @@ class Neighbourhood(Strategy):
     def cycle(self, workers: int) -> int:
         return self.topology.period(workers)
 
-    def facts(self, workers: int) -> dict[str, float]:
+    def facts(self, workers: int, rounds: int) -> dict[str, float | str]:
         return {"spectral_gap": self.topology.spectral_gap(workers)}

@@ -2,6 +2,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manyhands.aggregation import Aggregation, UniformMean
 from manyhands.errors import UserError
 from manyhands.strategies.base import Strategy, register
 from manyhands.strategies.consistency import Consistency, Sync
@@ -30,6 +31,8 @@ class ParameterServer(Strategy):
 
     consistency: Consistency = Sync()
     """how far workers may drift apart"""
+    aggregation: Aggregation = UniformMean()
+    """how the gradients of an update become one"""
     servers: int = 1
     """how many share the parameters among them"""
     staleness_aware: bool = False
@@ -37,6 +40,7 @@ class ParameterServer(Strategy):
 
     paper = "Li et al. 2014, Scaling Distributed Machine Learning with the Parameter Server"
     url = "https://www.usenix.org/conference/osdi14/technical-sessions/presentation/li_mu"
+    admits = frozenset({"data", "reply"})
 
     def __post_init__(self) -> None:
         if self.servers < 1:
@@ -45,6 +49,19 @@ class ParameterServer(Strategy):
             raise UserError(
                 f"{self.compression} compresses whole layers, which several servers cut: use --strategy.servers 1"
             )
+        if not self.consistency.waits and not isinstance(self.aggregation, UniformMean):
+            raise UserError(
+                f"aggregation {self.aggregation} needs the gradients of all workers: with --strategy.consistency async "
+                "each is an update by itself; use sync or ssp:BOUND"
+            )
+        if self.sharded and self.aggregation.whole:
+            raise UserError(
+                f"aggregation {self.aggregation} judges whole gradients, which several servers cut: "
+                "use --strategy.servers 1"
+            )
+
+    def check(self, workers: int) -> None:
+        self.aggregation.check(workers)
 
     def fit(self, parameters: int) -> None:
         super().fit(parameters)
@@ -66,7 +83,7 @@ class ParameterServer(Strategy):
     async def worker(self, node: "Node") -> None:
         async for first in node.incoming(node.server):
             versions = await self.pull_all(node, first)
-            gradient = await node.gradient(node.next_batch())
+            (gradient,) = node.corrupt((await node.gradient(node.next_batch()),))
             await self.push(node, gradient, versions)
 
     async def pull_all(self, node: "Node", first: "Message") -> list[int]:
@@ -140,14 +157,16 @@ class ParameterServer(Strategy):
         await node.send(worker, node.parameters, *statistics, tag=version)
 
     def aggregate(self, node: "Node", pushed: "dict[int, Message]", version: int) -> None:
-        """Step by the mean of what the workers pushed, in the order of ranks: the next version of the weights."""
+        """Step by what is made of what the workers pushed, in the order of ranks: the next version of the weights."""
         messages = [pushed[worker] for worker in sorted(pushed)]
         staleness = [version - message.tag for message in messages]
         if not self.synchronous:  # where it is not always zero
             for versions in staleness:
                 node.ledger.note_staleness(versions)
         size = node.parameters.numel()
-        gradient = node.average([node.decompress(message.tensors[0], size) for message in messages])
+        gradients = [node.decompress(message.tensors[0], size) for message in messages]
+        samples = [float(node.samples_of(message.source)) for message in messages]
+        gradient = self.aggregation.combine(gradients, samples, node)
         node.step(gradient, 1 / max(1, sum(staleness) / len(staleness)) if self.staleness_aware else 1.0)
         if node.rank == node.server:
             node.buffers = node.average([message.tensors[1] for message in messages])
