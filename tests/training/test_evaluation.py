@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from manyhands.errors import UserError
 from manyhands.tasks.models import build
 from manyhands.tasks.task import Samples, Task
-from manyhands.training.evaluation import Evaluation, evaluate
+from manyhands.training.evaluation import ByClient, Evaluation, evaluate
 from manyhands.training.precision import Precision
 
 FP32 = Precision(name="fp32", why="a test")
@@ -120,3 +120,51 @@ def test_outputs_of_another_number_of_classes_are_refused() -> None:
     task = task_of(torch.randn(4, 6), torch.randint(3, (4,)), 3)
     with pytest.raises(UserError, match=r"outputs must be \[b, 3\], one for each class, not \[4, 5\]"):
         evaluate(nn.Linear(6, 5), task, Samples(task.test.inputs, task.test.targets), FP32)
+
+
+@given(samples=st.integers(1, 40), clients=st.integers(1, 9), seed=st.integers(0, 999))
+@settings(max_examples=60, deadline=None)
+def test_one_pass_tells_of_every_client_what_a_pass_over_its_samples_does(
+    samples: int, clients: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    targets, logits = torch.randint(4, (samples,)), torch.randn(samples, 4)
+    owners = torch.randint(clients, (samples,)).numpy()
+    task = task_of(logits, targets, 4)
+
+    def of(part: Samples, owners: np.ndarray) -> Evaluation:
+        return evaluate(nn.Identity(), task, part, FP32, batch=7, owners=owners, clients=clients)
+
+    whole = of(task.test, owners)
+    assert whole.by_client is not None
+    for client in range(clients):
+        mine = torch.from_numpy(owners == client)
+        assert whole.by_client.samples[client] == mine.sum()
+        if mine.any():
+            alone = evaluate(nn.Identity(), task, Samples(logits[mine], targets[mine]), FP32)
+            assert whole.by_client.right[client] == alone.confusion.trace()
+            assert whole.by_client.loss_sums[client] == pytest.approx(alone.loss_sum)
+    assert whole.by_client.loss_sums.sum() == pytest.approx(whole.loss_sum)
+
+    pieces = np.split(owners, range(9, samples, 9))
+    parts = [of(part, own) for part, own in zip(task.test.parts(9), pieces, strict=True)]
+    merged = Evaluation.merge([Evaluation.from_state(json.loads(json.dumps(part.state()))) for part in parts])
+    assert merged.by_client is not None
+    assert merged.by_client.right.tolist() == whole.by_client.right.tolist()
+    assert merged.by_client.samples.tolist() == whole.by_client.samples.tolist()
+    assert merged.by_client.loss_sums == pytest.approx(whole.by_client.loss_sums)
+
+
+def test_clients_that_were_evaluated_one_by_one_are_gathered() -> None:
+    one = evaluation_of(torch.eye(3), torch.tensor([0, 1, 0]))
+    gathered = ByClient.gather({3: one, 0: evaluation_of(torch.eye(2), torch.tensor([1, 1]))}, 5)
+    assert gathered.samples.tolist() == [2, 0, 0, 3, 0]
+    assert gathered.right.tolist() == [1, 0, 0, 2, 0]
+    assert gathered.loss_sums[3] == pytest.approx(one.loss_sum)
+
+
+def test_without_owners_nothing_is_told_of_clients() -> None:
+    evaluation = evaluation_of(torch.eye(3), torch.tensor([0, 1, 0]))
+    assert evaluation.by_client is None
+    assert Evaluation.merge([evaluation, evaluation]).by_client is None
+    assert Evaluation.from_state(evaluation.state()).by_client is None

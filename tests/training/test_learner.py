@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manyhands.tasks.augmentation import Augmentation
+from manyhands.tasks.models.dropout import Dropout
 from manyhands.tasks.task import Task
 from manyhands.training.learner import Learner
 from manyhands.training.loss import CrossEntropy
@@ -179,9 +180,12 @@ def test_augmentation_depends_on_seed_worker_and_batch_number_alone() -> None:
         assert not torch.equal(given, different[0])
 
 
-def test_dropout_depends_on_seed_worker_and_batch_number_alone() -> None:
-    learner = make_learner(partial(nn.Sequential, nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 3)))
-    assert learner.stochastic
+@pytest.mark.parametrize(("dropout", "shared"), [(nn.Dropout, True), (Dropout, False)])
+def test_dropout_depends_on_seed_worker_and_batch_number_alone(
+    dropout: Callable[[float], nn.Module], shared: bool
+) -> None:
+    learner = make_learner(lambda: nn.Sequential(nn.Flatten(), dropout(0.5), nn.Linear(36, 3)))
+    assert learner.stochastic == shared, "one of our own needs no generator that threads share"
     assert not make_learner().stochastic
     weights = learner.initial_weights
 
@@ -192,6 +196,14 @@ def test_dropout_depends_on_seed_worker_and_batch_number_alone() -> None:
     assert torch.equal(gradient(0, 3), gradient(0, 3))
     assert not torch.equal(gradient(0, 3), gradient(1, 3))
     assert not torch.equal(gradient(0, 3), gradient(0, 4))
+
+
+def test_two_dropouts_of_a_model_have_masks_of_their_own() -> None:
+    learner = make_learner(lambda: nn.Sequential(nn.Flatten(), Dropout(0.5), Dropout(0.5), nn.Linear(36, 3)))
+    learner.gradient(learner.initial_weights.clone(), batch(0, 1), rank=0)
+    first, second = (part.seed for part in learner.module.modules() if isinstance(part, Dropout))
+    assert None not in (first, second)
+    assert first != second
 
 
 def test_evaluation_neither_trains_nor_changes_statistics() -> None:
@@ -271,8 +283,9 @@ def test_each_micro_batch_has_random_numbers_of_its_own() -> None:
     assert torch.equal(images[0], images[3]), "the first is as the batch itself"
 
 
-def test_dropout_in_micro_batches_is_the_same_every_time() -> None:
-    model = partial(nn.Sequential, nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 3))
+@pytest.mark.parametrize("dropout", [nn.Dropout, Dropout])
+def test_dropout_in_micro_batches_is_the_same_every_time(dropout: Callable[[float], nn.Module]) -> None:
+    model = partial(nn.Sequential, nn.Flatten(), dropout(0.5), nn.Linear(36, 3))
     learner = make_learner(model, micro_batch=2)
     gradients = []
     for _ in range(2):

@@ -20,6 +20,54 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class ByClient:
+    """Sums over the test samples of each client, [clients]: what `Evaluation` has of all together."""
+
+    loss_sums: np.ndarray
+    """float64"""
+    right: np.ndarray
+    """int64: samples classified rightly"""
+    samples: np.ndarray
+    """int64: test samples of the client"""
+
+    @classmethod
+    def count(cls, owners: np.ndarray, losses: np.ndarray, right: np.ndarray, clients: int) -> Self:
+        """From samples: whose each is, int64 [n], its loss, and whether it was classified rightly."""
+        return cls(
+            loss_sums=np.bincount(owners, weights=losses, minlength=clients),
+            right=np.bincount(owners[right], minlength=clients),
+            samples=np.bincount(owners, minlength=clients),
+        )
+
+    @classmethod
+    def gather(cls, found: Mapping[int, Evaluation], clients: int) -> Self:
+        """From an evaluation of each client that has test samples, by its number."""
+        places = np.array(list(found), dtype=np.int64)
+        sums = {key: np.zeros(clients, dtype=kind) for key, kind in _SUMS.items()}
+        sums["loss_sums"][places] = [one.loss_sum for one in found.values()]
+        sums["right"][places] = [one.confusion.trace() for one in found.values()]
+        sums["samples"][places] = [one.confusion.sum() for one in found.values()]
+        return cls(**sums)
+
+    @classmethod
+    def merge(cls, parts: Sequence[Self]) -> Self:
+        """Those of all the parts' samples together; at least one part."""
+        return cls(**{key: np.sum([getattr(part, key) for part in parts], axis=0) for key in _SUMS})
+
+    def state(self) -> dict[str, list[float]]:
+        """Plain values from which ``from_state`` makes an equal one."""
+        return {key: getattr(self, key).tolist() for key in _SUMS}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Sequence[float]]) -> Self:
+        """The inverse of ``state``."""
+        return cls(**{key: np.array(state[key], dtype=kind) for key, kind in _SUMS.items()})
+
+
+_SUMS: dict[str, type[np.generic]] = {"loss_sums": np.float64, "right": np.int64, "samples": np.int64}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """Sums over samples, so that the evaluations of parts add up to that of the whole."""
 
@@ -28,14 +76,18 @@ class Evaluation:
     """cross-entropy without label smoothing, added up over the samples"""
     confusion: np.ndarray
     """int64 [classes, classes]: samples of the row's class that were taken for the column's"""
+    by_client: ByClient | None = None
+    """where the samples are the clients' and this was asked for"""
 
     @classmethod
     def merge(cls, parts: Sequence[Self]) -> Self:
         """The evaluation of all the parts' samples together; at least one part."""
+        by_client = [part.by_client for part in parts if part.by_client]
         return cls(
             classes=parts[0].classes,
             loss_sum=sum(part.loss_sum for part in parts),
             confusion=np.sum([part.confusion for part in parts], axis=0),
+            by_client=ByClient.merge(by_client) if by_client else None,
         )
 
     @property
@@ -86,6 +138,7 @@ class Evaluation:
             "classes": list(self.classes),
             "loss_sum": self.loss_sum,
             "confusion": self.confusion.tolist(),
+            "by_client": self.by_client.state() if self.by_client else None,
         }
 
     @classmethod
@@ -95,18 +148,30 @@ class Evaluation:
             classes=tuple(state["classes"]),
             loss_sum=state["loss_sum"],
             confusion=np.array(state["confusion"], dtype=np.int64),
+            by_client=ByClient.from_state(state["by_client"]) if state.get("by_client") else None,
         )
 
 
-def evaluate(module: nn.Module, task: Task, samples: Samples, precision: Precision, *, batch: int = 500) -> Evaluation:
+def evaluate(
+    module: nn.Module,
+    task: Task,
+    samples: Samples,
+    precision: Precision,
+    *,
+    batch: int = 500,
+    owners: np.ndarray | None = None,
+    clients: int = 0,
+) -> Evaluation:
     """The module on the samples, ``batch`` of them at a time, on the module's device and in evaluation mode.
 
-    The module's modes are left as they were. Raises UserError where its outputs are not [b, classes].
+    ``owners``: whose of so many ``clients`` each sample is, int64 [n]: then the sums of each are taken too, in the same
+    pass. The module's modes are left as they were. Raises UserError where its outputs are not [b, classes].
     """
     device = next((parameter.device for parameter in module.parameters()), samples.inputs.device)
     classes = len(task.classes)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     pairs = torch.zeros(classes**2, dtype=torch.int64, device=device)  # true class * classes + predicted
+    each: list[tuple[torch.Tensor, torch.Tensor]] = []  # losses, and which samples were classified rightly
     with torch.no_grad(), evaluation_mode(module):
         for part in samples.parts(batch):
             inputs, targets = precision.layout(task.prepare(part.inputs.to(device))), part.targets.to(device)
@@ -116,10 +181,17 @@ def evaluate(module: nn.Module, task: Task, samples: Samples, precision: Precisi
                 shape = list(logits.shape)
                 raise UserError(f"the model's outputs must be [b, {classes}], one for each class, not {shape}")
             logits = logits.float()
-            loss_sum += F.cross_entropy(logits, targets, reduction="sum")
-            pairs += torch.bincount(targets * classes + logits.argmax(1), minlength=classes**2)
+            losses, guesses = F.cross_entropy(logits, targets, reduction="none"), logits.argmax(1)
+            loss_sum += losses.sum()
+            pairs += torch.bincount(targets * classes + guesses, minlength=classes**2)
+            if owners is not None:
+                each.append((losses, guesses == targets))
     confusion = pairs.view(classes, classes).cpu().numpy()
-    return Evaluation(classes=task.classes, loss_sum=float(loss_sum), confusion=confusion)
+    by_client = None
+    if owners is not None:
+        of_each, right = (torch.cat(parts).cpu().numpy() for parts in zip(*each, strict=True))
+        by_client = ByClient.count(owners, of_each, right, clients)
+    return Evaluation(classes=task.classes, loss_sum=float(loss_sum), confusion=confusion, by_client=by_client)
 
 
 @contextmanager

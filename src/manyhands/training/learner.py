@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from manyhands import seeds
+from manyhands.tasks.models.dropout import Dropout
 from manyhands.tasks.task import Samples, Task
-from manyhands.training.evaluation import Evaluation, evaluate
+from manyhands.training.contrast import Contrast, given_to, last_linear
+from manyhands.training.evaluation import Evaluation, evaluate, evaluation_mode
 from manyhands.training.loss import CrossEntropy
+from manyhands.training.objective import PLAIN, Objective
 from manyhands.training.optimizer import Optimizer
 from manyhands.training.precision import Precision
 from manyhands.training.sampler import Batch, micro_sizes
@@ -38,6 +41,8 @@ class Learner:
         self.task, self.loss, self.precision, self.device, self.seed = task, loss, precision, device, seed
         self.micro_batch = micro_batch
         """the most samples computed on at once: larger batches are made of several, whose gradients are added up"""
+        self.prepared: Tensor | None = None
+        """all training inputs as the model takes them; None: each batch is prepared by itself"""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.entropy(seed, "weights") % 2**63)
             self.module = task.model().to(device)
@@ -54,6 +59,7 @@ class Learner:
         self.initial_weights = torch.cat([t.detach().flatten().float() for t in self._pieces()])
         self.stochastic = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.module.modules())
         """whether the forward pass draws random numbers from torch's own generator"""
+        self._dropouts = [m for m in self.module.modules() if isinstance(m, Dropout)]
         self._weights: Tensor | None = None
         self._gradient: Tensor | None = None
 
@@ -81,10 +87,20 @@ class Learner:
         if batch.tensors is not None:
             return batch.tensors
         indices = torch.from_numpy(batch.indices).to(self.device)
+        if self.task.augmentation is None:
+            return self.fetch(indices)
         inputs, targets = self.task.train.inputs[indices], self.task.train.targets[indices]
-        if self.task.augmentation is not None:
-            inputs = self.task.augmentation(inputs, self._generator(rank, "augmentation", batch))
+        inputs = self.task.augmentation(inputs, self._generator(rank, "augmentation", batch))
         return self.precision.layout(self.task.prepare(inputs)), targets
+
+    def fetch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Training samples as they are: inputs normalised float32 [b, …], targets int64 [b]; ``indices`` int64 [b]."""
+        train = self.task.train
+        if self.prepared is None:
+            inputs = self.task.prepare(train.inputs.index_select(0, indices))
+        else:
+            inputs = self.prepared.index_select(0, indices)
+        return self.precision.layout(inputs), train.targets.index_select(0, indices)
 
     def _generator(self, rank: int, purpose: str, batch: Batch) -> torch.Generator:
         return torch.Generator().manual_seed(self._entropy(rank, purpose, batch))
@@ -111,24 +127,61 @@ class Learner:
         inputs, targets = self.inputs(batch, rank)
         if self.stochastic:
             torch.manual_seed(self._entropy(rank, "dropout", batch))
+        for place, dropout in enumerate(self._dropouts):
+            dropout.seed = self._entropy(rank, f"dropout {place}", batch)
         with self.precision.autocast(self.device):
             return self.loss((module or self.module)(inputs), targets)
 
-    def backward(self, batch: Batch, rank: int, module: nn.parallel.DistributedDataParallel | None = None) -> float:
+    def backward(
+        self,
+        batch: Batch,
+        rank: int,
+        module: nn.parallel.DistributedDataParallel | None = None,
+        contrast: Contrast | None = None,
+    ) -> float:
         """Add the gradient on a batch to what is collected; the loss.
 
         Micro-batches one after another, each with its share of the samples for a weight: the mean over the batch.
         Batch norm sees micro-batches. A ``module`` that wraps this learner's own synchronises in the last one.
+        A ``contrast`` adds its gradient, and nothing to the loss that is returned.
         """
         parts = self.micro_batches(batch)
         total = 0.0
         for place, part in enumerate(parts, 1):
             last = place == len(parts)
+            share = len(part) / len(batch)
             with nullcontext() if last or module is None else module.no_sync():
-                loss = self.batch_loss(part, rank, module) * (len(part) / len(batch))
-                loss.backward()  # type: ignore[no-untyped-call]
+                if contrast is None:
+                    loss = whole = self.batch_loss(part, rank, module) * share
+                else:
+                    loss, term = (share * each for each in self.contrasted_loss(part, rank, contrast))
+                    whole = loss + term
+                whole.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         return total
+
+    def contrasted_loss(self, batch: Batch, rank: int, contrast: Contrast) -> tuple[Tensor, Tensor]:
+        """The loss on a batch and the term of the contrast, both ready for backward."""
+        inputs, _ = self.inputs(batch, rank)
+        like, unlike = (self.representation(weights, inputs) for weights in (contrast.like, contrast.unlike))
+        with given_to(last_linear(self.module)) as given:
+            loss = self.batch_loss(batch, rank)
+        return loss, contrast.term(given[0], like, unlike)
+
+    def representation(self, weights: Tensor, inputs: Tensor) -> Tensor:
+        """What the last linear layer is given in evaluation mode, at other weights than those in training; [b, …]."""
+        bound = self._weights
+        assert bound is not None
+        self.bind(weights)
+        with (
+            torch.no_grad(),
+            evaluation_mode(self.module),
+            self.precision.autocast(self.device),
+            given_to(last_linear(self.module)) as given,
+        ):
+            self.module(inputs)
+        self.bind(bound)
+        return given[0]
 
     def gradient(self, weights: Tensor, batch: Batch, rank: int) -> tuple[Tensor, float]:
         """The gradient at ``weights`` on a batch, float32 [T], and the loss; batch statistics in weights change."""
@@ -144,7 +197,15 @@ class Learner:
         return any(gradient is None for gradient in gradients)
 
     def train(
-        self, weights: Tensor, batches: Iterable[Batch], rank: int, optimizer: Optimizer, lr: float, mask: Tensor | None
+        self,
+        weights: Tensor,
+        batches: Iterable[Batch],
+        rank: int,
+        optimizer: Optimizer,
+        lr: float,
+        mask: Tensor | None,
+        objective: Objective = PLAIN,
+        contrast: Contrast | None = None,
     ) -> list[float]:
         """A step of a fresh optimiser for each batch, in place; the losses. Stops at one that is not finite."""
         self.bind(weights)
@@ -155,16 +216,19 @@ class Learner:
         losses = []
         for batch in batches:
             gradient.zero_()
-            losses.append(self.backward(batch, rank))
+            losses.append(self.backward(batch, rank, contrast=contrast))
             if not isfinite(losses[-1]):
                 break
+            objective.add_gradient(gradient, parameters)
             optimizer.step(parameters, gradient, state, lr, mask, self.shapes)
         return losses
 
-    def evaluate(self, weights: Tensor, samples: Samples) -> Evaluation:
-        """How the model with these weights does on the samples."""
+    def evaluate(
+        self, weights: Tensor, samples: Samples, owners: np.ndarray | None = None, clients: int = 0
+    ) -> Evaluation:
+        """How the model with these weights does on the samples; and on those of each client, see `evaluate`."""
         self.bind(weights)
-        return evaluate(self.module, self.task, samples, self.precision)
+        return evaluate(self.module, self.task, samples, self.precision, owners=owners, clients=clients)
 
     def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
         """The module's named tensors with these weights, copied, on the CPU, contiguous; counters as they began."""

@@ -66,7 +66,7 @@ class Sampler:
         """One fresh permutation, cut into batches; the last may be smaller."""
         self.offset = len(self.samples)
         order = self._take(len(self.samples))
-        batches = np.split(order, range(self.batch_size, len(order), self.batch_size))
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
         self.drawn += len(batches)
         return batches
 
@@ -77,6 +77,8 @@ class Sampler:
             self._order = seeds.stream(self.seed, self.rank, "order", self.passes).permutation(self.samples)
         taken = self._order[self.offset : self.offset + count]
         self.offset += len(taken)
+        if self.offset == len(self.samples):
+            self._order = None  # used up: of thousands of clients most have nothing to do for a while
         return taken
 
     def state(self) -> dict[str, int]:

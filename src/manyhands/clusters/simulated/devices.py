@@ -18,6 +18,9 @@ _BLOCK = 256  # random numbers drawn at once
 SPELL_NS = 500_000_000
 """for how long a core keeps a speed of its own; seen: correlations of 0.7, 0.5 and 0.4 after 0.1, 0.2 and 0.4 s"""
 
+Mark = tuple[int, tuple[int, int, int] | None]
+"""what a device has drawn so far, and what is used of its quota"""
+
 
 class Devices:
     """One device per node: all of one profile, some slower, each with its own jitter.
@@ -58,6 +61,7 @@ class Devices:
         self._blocks: dict[tuple[int, str], tuple[int, NDArray[np.float64]]] = {}  # by rank and purpose: the last
         self._cores = int(profile.hardware.get("cores", nodes)) if cpus else nodes
         self._quotas: list[Quota] = []
+        self._steady = not (cpus or jitter or profile.speed_spread)  # nothing is left to chance
         if cpus:
             phases = seeds.stream(seed, "quota").random(nodes).tolist()
             warm_up = round(profile.warm_up_seconds * 1e9)
@@ -80,6 +84,16 @@ class Devices:
         for quota, used in zip(self._quotas, quotas, strict=True):
             quota.used = (used[0], used[1], used[2])
 
+    def mark(self, rank: int) -> Mark:
+        """What there is to know of a node's past; see `rewind`."""
+        return self._draws[rank], self._quotas[rank].used if self._quotas else None
+
+    def rewind(self, rank: int, mark: Mark) -> None:
+        """What has been asked of a node since does not take place."""
+        self._draws[rank], used = mark
+        if used is not None:
+            self._quotas[rank].used = used
+
     def duration_ns(self, rank: int, nominal_ns: int, start: int) -> int:
         """How long node `rank` takes, from a time on (ns), for what takes the profile's device `nominal_ns`.
 
@@ -87,6 +101,8 @@ class Devices:
         """
         draw = self._draws[rank]
         self._draws[rank] += 1
+        if self._steady:
+            return round(nominal_ns * self.factors[rank])
         chance = self.jitter(rank, draw) * self.speed(rank, start)
         if self._quotas:
             return self._quotas[rank].run(start, round(nominal_ns * self.profile.quota_slowdown * chance)) - start

@@ -20,20 +20,23 @@ from manyhands.clusters.effects import (
     Claim,
     Effect,
     Gradient,
+    Halt,
     Load,
     MeanGradient,
     Message,
+    Now,
     Poll,
     Quiet,
     Receive,
     Send,
+    Sleep,
     Tensors,
     Train,
 )
 from manyhands.clusters.experiment import Experiment
 from manyhands.clusters.node import Node
 from manyhands.clusters.quantities import bytes_per_second, nanoseconds
-from manyhands.clusters.simulated.clock import Clock, EventQueue
+from manyhands.clusters.simulated.clock import Clock, Event, EventQueue
 from manyhands.clusters.simulated.costs import Costs
 from manyhands.clusters.simulated.devices import Devices
 from manyhands.clusters.simulated.messages import Messages
@@ -41,6 +44,7 @@ from manyhands.clusters.simulated.network import Flows
 from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.clusters.simulated.rendezvous import Arrival, Computation, Pending, Rendezvous
 from manyhands.clusters.simulated.replay import Order
+from manyhands.clusters.simulated.trainings import CanTrain, Trainings
 from manyhands.errors import RunError
 from manyhands.training.cost import Cost, buckets
 from manyhands.training.sampler import Batch, micro_sizes
@@ -54,14 +58,11 @@ _COMPUTATIONS = (Gradient, MeanGradient, Train)
 _NAMED = 8  # nodes of many in a message
 
 
-class Computing(Protocol):
+class Computing(CanTrain, Protocol):
     """Carries out computations; each is given the node at whose weights it takes place, as they are now."""
 
     def gradient(self, node: Node, batch: Batch) -> Pending[tuple[Tensor, float | None]]:
         """The gradient, and the loss if there is one."""
-
-    def train(self, node: Node, batches: Sequence[Batch]) -> Pending[list[float]]:
-        """Changes the node's weights; the losses, if there are any."""
 
     def load(self, node: Node, batch: Batch) -> Tensors: ...
 
@@ -87,13 +88,14 @@ class Loop:
         self.order = Order(order) if order is not None else None
         self.clock, self.queue = Clock(), EventQueue()
         self.profile = profile or DeviceProfile.load(options.profile)
-        costs = Costs(self.profile.backend, bytes_per_second(options.bandwidth), nanoseconds(options.latency))
-        self.costs = costs
+        seed, workers = specification.seed, specification.size
+        bandwidth, latency = bytes_per_second(options.bandwidth), nanoseconds(options.latency)
+        self.costs = costs = Costs(self.profile.backend, bandwidth, latency, options.link_factors(workers, seed))
         self.devices = Devices(
             self.profile,
             specification.nodes,
-            seed=specification.seed,
-            slow=options.slow_factors(),
+            seed=seed,
+            slow=options.computing_factors(workers, seed),
             jitter=options.jitter,
             cpus=options.cpus,
         )
@@ -109,6 +111,9 @@ class Loop:
         self.rendezvous = Rendezvous(
             experiment.workers, costs, self.profile, self.devices, self.buckets, self.queue, self._resume
         )
+        self.trainings = Trainings(self.queue, self.devices, computing, self._resume, self.order)
+        self.time_outs: dict[int, Event] = {}
+        """of the nodes that wait for a message up to a time"""
         self.nominal: dict[int, tuple[int, int]] = {}
         """by the size of a batch, how long a step takes on a device of the profile (ns)"""
         self.claimed: dict[int, int] = {}
@@ -228,20 +233,17 @@ class Loop:
 
     def _train(self, node: Node, effect: Train) -> object:
         start = self.clock.now + self._vector_work(node)
-        step = self.profile.vector_ns(12 * node.layout.parameters)
-        duration = 0
-        for batch in effect.batches:
-            nominal = self._nominal(len(batch))[0] + step
-            duration += self.devices.duration_ns(node.rank, nominal, start + duration)
-        pending = self.computing.train(node, effect.batches)
-        node.book("compute", start, start + duration, "local steps")
-        self.queue.push(start + duration, self._take_losses, node, effect.batches, pending)
+        step = self.profile.vector_ns((12 + effect.objective.traffic) * node.layout.parameters)
+        others = 2 * (1 - self.profile.backward_share) if effect.contrast else 0.0  # two models more look at each batch
+        sizes = [len(batch) for batch in effect.batches]
+        nominals = {size: round((1 + others) * self._nominal(size)[0]) + step for size in set(sizes)}
+        self.trainings.begin(node, effect, start, [nominals[size] for size in sizes])
         return WAIT
 
-    def _take_losses(self, node: Node, batches: Sequence[Batch], pending: Pending[list[float]]) -> None:
-        for batch, loss in zip(batches, pending.result(), strict=False):
-            node.record(loss, len(batch), batch.number)
-        self._resume(node.rank, None)
+    def _halt(self, node: Node, effect: Halt) -> object:
+        if not self.order:
+            self.trainings.halt(effect.ranks, effect.job, self.clock.now + self.costs.word_ns)
+        return None
 
     def _load(self, node: Node, effect: Load) -> object:
         return self.computing.load(node, effect.batch)
@@ -262,6 +264,8 @@ class Loop:
 
     def _take_up(self, rank: int, message: Message) -> None:
         """A message that the node waited for has come."""
+        if time_out := self.time_outs.pop(rank, None):
+            self.queue.cancel(time_out)
         if (answer := self._received(self.nodes[rank], message)) is not WAIT:
             self._resume(rank, answer)
 
@@ -289,9 +293,21 @@ class Loop:
         if source is None and self.order:
             if not self.order.has_more(node.rank) and node.rank not in self.experiment.conductors:
                 source = NOTHING  # what ends the wait is that the conductors have finished
-            else:
-                source = self.order.next(node.rank)
-        return self._received(node, self.messages.receive(node, source)) or WAIT
+            elif (source := self.order.next(node.rank)) == NOTHING and effect.until is not None:
+                return None
+        answer = self._received(node, self.messages.receive(node, source)) or WAIT
+        if effect.until is not None and not self.order and self.messages.is_waiting(node.rank):
+            until = max(self.clock.now, round(effect.until * 1e9))
+            self.time_outs[node.rank] = self.queue.push(until, self._time_out, node.rank)
+        return answer
+
+    def _time_out(self, rank: int) -> None:
+        """A node has waited long enough, unless a message is being fetched."""
+        del self.time_outs[rank]
+        if self.messages.is_waiting(rank):
+            self.messages.book_waits([rank])
+            self.messages.give_up(rank)
+            self._resume(rank, None)
 
     def _poll(self, node: Node, _: Poll) -> object:
         source = None
@@ -328,6 +344,17 @@ class Loop:
         self.rendezvous.arrive(Arrival(node, end, Computation(effect.batch, last, pending)))
         return WAIT
 
+    # ---- time
+
+    def _now(self, node: Node, _: Now) -> object:
+        return (self.order.next(node.rank) if self.order else self.clock.now) / 1e9
+
+    def _sleep(self, node: Node, effect: Sleep) -> object:
+        end = self.clock.now + round(effect.seconds * 1e9)
+        node.book("waiting", self.clock.now, end, "asleep")
+        self.queue.push(end, self._resume, node.rank, None)
+        return WAIT
+
     # ---- the end of an epoch or round
 
     def _quiet(self, node: Node, _: Quiet) -> object:
@@ -347,4 +374,7 @@ class Loop:
         Claim: _claim,
         AllReduce: _all_reduce,
         Quiet: _quiet,
+        Halt: _halt,
+        Now: _now,
+        Sleep: _sleep,
     }

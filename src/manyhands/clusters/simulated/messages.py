@@ -123,6 +123,10 @@ class Messages:
         """The nodes that have messages which they have not received."""
         return [rank for rank, inbox in enumerate(self._inboxes) if inbox]
 
+    def is_waiting(self, rank: int) -> bool:
+        """Whether a node waits for a message that has not come, and is not being fetched."""
+        return rank in self._waits
+
     def awaited(self, rank: int) -> str:
         """From whom a listener waits for a message, in words."""
         source = self._waits[rank].source
@@ -132,9 +136,11 @@ class Messages:
         """A listener waits no longer."""
         del self._waits[rank]
 
-    def book_waits(self) -> None:
-        """Put waits that go on into the ledger now, as a run that is resumed here would begin them now."""
-        for rank, wait in self._waits.items():
+    def book_waits(self, ranks: Sequence[int] | None = None) -> None:
+        """Put waits that go on into the ledger now, as a run that is resumed here would begin them now; of all nodes
+        by default."""
+        for rank in list(self._waits) if ranks is None else ranks:
+            wait = self._waits[rank]
             self._nodes[rank].book(
                 "waiting", wait.since, self._clock.now, "for anybody" if wait.source is None else f"for {wait.source}"
             )

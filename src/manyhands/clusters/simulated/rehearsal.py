@@ -18,8 +18,11 @@ from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.trace import Trace
 from manyhands.tasks.partition import Iid
+from manyhands.tasks.task import Task
+from manyhands.training.contrast import Contrast
 from manyhands.training.cost import Cost, measure_cost
 from manyhands.training.learner import Learner
+from manyhands.training.objective import Objective
 from manyhands.training.plan import Plan
 from manyhands.training.sampler import Batch, Sampler
 
@@ -81,6 +84,11 @@ class Outline(Experiment):
         return [np.broadcast_to(np.int64(0), each + (rank < longer)) for rank in self.workers]
 
     @cached_property
+    def placed_task(self) -> Task:
+        """The task as it is: nobody looks at its inputs."""
+        return self.task.to(self.device)
+
+    @cached_property
     def plan(self) -> Plan:
         plan: Plan = super().plan
         return replace(plan, steps_per_epoch=self.steps) if self.steps else plan
@@ -126,8 +134,7 @@ class _Nothing:
         node.samples += len(batch)
         return self._gradient
 
-    def train(self, node: Node, batches: Sequence[Batch]) -> _Done:
-        node.samples += sum([len(batch) for batch in batches])
+    def train(self, node: Node, batches: Sequence[Batch], _: Objective, __: Contrast | None) -> _Done:
         return self._losses
 
     def load(self, node: Node, batch: Batch) -> Tensors:

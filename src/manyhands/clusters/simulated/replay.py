@@ -1,4 +1,4 @@
-"""Repeating a run whose result depends on chance: on which message came first, and on who claimed what."""
+"""Repeating a run whose result depends on chance: on which message came first, on who claimed what, on the clock."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,9 @@ from manyhands.errors import RunError
 class Order:
     """What chance decided, node by node, and what of it is left to repeat.
 
-    Recorded are, in order, the outcomes of receiving from anybody (the sender's rank), of polling (the sender's rank,
-    or NOTHING) and of claiming (the number, or NOTHING).
+    Recorded are, in order, the outcomes of receiving from anybody (the sender's rank, or NOTHING where that took too
+    long), of polling (the sender's rank, or NOTHING), of claiming (the number, or NOTHING), of local steps that could
+    be halted (how many batches were done) and of looking at the clock (ns).
     """
 
     def __init__(self, outcomes: Mapping[int, Sequence[int]]) -> None:
