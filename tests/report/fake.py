@@ -174,6 +174,53 @@ def reaches(folder: Path, accuracy: float, epoch: int) -> Path:
     return folder
 
 
+def with_clients(
+    folder: Path, clients: int = 8, *, own: bool = True, gap: int | None = None, level: float = 0.0
+) -> Path:
+    """Make a run a federated one that tells of its clients, the first of which fare worst, all by ``level`` better.
+
+    ``own``: half of them trained last and were tested with weights of their own; ``gap``: one without test samples.
+    """
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    told = []
+    for number, row in enumerate(rows):
+        accuracy = [min(1.0, level + row["test_accuracy"] * (0.6 + 0.4 * (i + 1) / clients)) for i in range(clients)]
+        trained = list(range(0, clients, 2)) if number else []
+        told.append(
+            {
+                "completed": number,
+                "ranks": trained,
+                "train_loss": [0.5] * len(trained),
+                "own_loss": [0.25 if own else None] * len(trained),
+                "own_accuracy": [min(1.0, accuracy[i] + 0.05) if own else None for i in trained],
+                "loss": [None if i == gap else row["test_loss"] * (2 - i / clients) for i in range(clients)],
+                "accuracy": [None if i == gap else accuracy[i] for i in range(clients)],
+            }
+        )
+        row |= {"round": number, "worst_decile": min(accuracy), "spread": float(np.std(accuracy))}
+        row |= {"personal_accuracy": 0.9, "personalisation_gain": 0.05} if own and number else {}
+    for name, content in (("history", rows), ("clients", told)):
+        text = "".join(json.dumps(row) + "\n" for row in content)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    record, partition = read_json(folder / "run.json"), read_json(folder / "partition.json")
+    record["nodes"] = [{"rank": i, "role": "worker", "samples": 100 + 10 * i} for i in range(clients)]
+    partition["test_samples"] = [0 if i == gap else 10 + i for i in range(clients)]
+    partition["counts"] = [[10] * len(partition["classes"])] * clients
+    write_json(folder / "run.json", record)
+    write_json(folder / "partition.json", partition)
+    return folder
+
+
+def with_portraits(folder: Path) -> Path:
+    """Make a run one whose partition changes what samples look like: a black dot for each worker."""
+    dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    partition = read_json(folder / "partition.json")
+    partition["portraits"] = [{"worker": rank, "png": dot} for rank in range(len(partition["counts"]))]
+    partition["about"] = "Worker i has noise."
+    write_json(folder / "partition.json", partition)
+    return folder
+
+
 def without_accuracy(folder: Path) -> Path:
     """Make a run one that measured no accuracy."""
     rows = [json.loads(line) | {"test_accuracy": None} for line in (folder / "history.jsonl").read_text().splitlines()]

@@ -13,6 +13,7 @@ from manyhands.report.statistics import Estimate
         (numbers.percent(Estimate(0.97312, 0.000001, 3)), "97.31 %"),  # an interval that rounds to nothing
         (numbers.percent(0.5, 0), "50 %"),
         (numbers.percent(None), "–"),
+        (numbers.points(Estimate(-0.021, 0.1, 2)), "-2.10 ± 10.00 percentage points"),
         (numbers.times(3.4159), "3.42×"),
         (numbers.plain(0.0912345), "0.0912"),
         (numbers.plain(-1234.5), "-1,234"),

@@ -71,6 +71,13 @@ def test_stragglers_that_are_no_factor_are_a_detail(fake: ModuleType, tmp_path: 
     assert [row.series.details for row in rows_of(tmp_path)] == [("iid",), ("dirichlet:0.3", "slow 0:4+3:2")]
 
 
+def test_one_is_no_plural(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    for workers in (1, 2):
+        fake.write_run(tmp_path / str(workers), "gossip", workers=workers, epochs=workers, partition="iid")
+    labels = [row.series.label for row in rows_of(tmp_path)]
+    assert labels == ["gossip · 1 worker · 1 epoch", "gossip · 2 workers · 2 epochs"]
+
+
 def test_options_of_optimisers_are_compared_within_one_kind(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
     sgd, adamw = {"name": "sgd", "momentum": 0.0}, {"name": "adamw", "beta1": 0.9}
     for name, optimizer in {"gossip": sgd, "local-sgd": sgd, "diloco": adamw}.items():

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +31,16 @@ def test_one_seed_is_said_to_be_one(fake: ModuleType, tmp_path: Path, rows_of: R
 def test_one_series_is_told_alone(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
     fake.write_run(tmp_path / "a", "gossip")
     assert said(rows_of(tmp_path)).startswith("gossip classified 93.84 % of the test samples rightly")
+
+
+def test_what_is_promised_to_clients_is_told(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:
+    assert "private" not in said(rows_of(fake.write_run(tmp_path / "public", "fedavg")))
+    for name, epsilon in (("fedavg", 3.14159), ("scaffold", 12.0)):
+        file = fake.write_run(tmp_path / "private" / name, name) / "run.json"
+        record = json.loads(file.read_text()) | {"facts": {"epsilon": epsilon, "delta": 1e-5}}
+        file.write_text(json.dumps(record))
+    sentence = "differentially private was fedavg with ε = 3.142 at δ = 1e-05, and scaffold with ε = 12 at δ = 1e-05."
+    assert sentence in said(rows_of(tmp_path / "private"))
 
 
 def test_unfinished_runs_are_not_compared(fake: ModuleType, tmp_path: Path, rows_of: RowsOf) -> None:

@@ -272,10 +272,70 @@ def test_conditions_and_facts_are_read(tmp_path: Path) -> None:
     folder = write(tmp_path / "run", cluster=slow, partition="dirichlet:0.1")
     run = RunView.read(folder)
     assert (run.partition_text, run.stragglers, run.facts) == ("dirichlet:0.1", "0:4+3:2", {})
-    change(folder / "run.json", facts={"spectral_gap": 0.12, "broken": "x", "infinite": float("inf")})
-    assert RunView.read(folder).facts == {"spectral_gap": 0.12}
+    facts = {"spectral_gap": 0.12, "sampling": "Poisson", "broken": [1], "infinite": float("inf")}
+    change(folder / "run.json", facts=facts)
+    assert RunView.read(folder).facts == {"spectral_gap": 0.12, "sampling": "Poisson"}
     plain = RunView.read(write(tmp_path / "plain"))
     assert (plain.partition_text, plain.stragglers) == ("iid", "")
+
+
+AT_CLIENTS = {
+    "completed": 1,
+    "ranks": [1],
+    "train_loss": [0.5],
+    "own_loss": [None],
+    "own_accuracy": [0.75],
+    "loss": [1.5, None],
+    "accuracy": [0.5, None],
+}
+
+
+def test_a_run_without_clients_has_none_and_no_problem(tmp_path: Path) -> None:
+    run = RunView.read(write(tmp_path / "run"))
+    assert (run.clients, run.at_clients, run.problems) == ([], {}, ())
+    assert run.history[-1]["worst_decile"] is None  # as in folders of earlier versions
+    assert run.history[-1]["round"] is None
+
+
+def test_clients_are_read_as_they_were_written(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run")
+    first = AT_CLIENTS | {"completed": 0, "ranks": [], "train_loss": [], "own_loss": [], "own_accuracy": []}
+    rows = [first, AT_CLIENTS | {"loss": [float("inf"), "x"]}]
+    (folder / "clients.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"ranks"')
+    run = RunView.read(folder)
+    assert run.problems == ()
+    assert run.clients == [first, AT_CLIENTS | {"loss": [None, None]}]
+    assert run.at_clients == run.clients[-1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accuracy": [0.5]},
+        {"ranks": [2]},
+        {"ranks": [0, 1]},
+        {"own_loss": []},
+        {"loss": 3},
+        {"completed": None},
+        {"ranks": ["x"]},
+    ],
+)
+def test_a_damaged_row_of_clients_is_named_and_left_out(tmp_path: Path, change: dict[str, Any]) -> None:
+    folder = write(tmp_path / "run")
+    rows = [AT_CLIENTS, AT_CLIENTS | change, {"completed": 3}, AT_CLIENTS]
+    (folder / "clients.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = RunView.read(folder)
+    assert run.clients == [AT_CLIENTS, AT_CLIENTS]
+    assert run.problems == ("clients.jsonl: line 2, 3 is damaged and left out",)
+
+
+@pytest.mark.parametrize("tested", [[1], [1, 2, 3], ["a", "b"], 3])
+def test_test_samples_that_do_not_fit_are_damage(tmp_path: Path, tested: Any) -> None:
+    folder = write(tmp_path / "run")
+    change(folder / "partition.json", test_samples=tested)
+    assert RunView.read(folder).problems == ("partition.json is damaged and left out",)
+    change(folder / "partition.json", test_samples=[4, 0])
+    assert RunView.read(folder).problems == ()
 
 
 def test_speedup_is_at_an_equal_number_of_epochs(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from manyhands.report.clients import client_figures, client_run_figures
 from manyhands.report.conditions import by_condition
 from manyhands.report.curves import curve_figures
 from manyhands.report.figure import Figure
+from manyhands.report.holdings import partition_figures
 from manyhands.report.lanes import lanes_figure
-from manyhands.report.pictures import class_figure, confusion_figure, partition_figures, staleness_figure
+from manyhands.report.pictures import class_figure, confusion_figure, staleness_figure
+from manyhands.report.reply_bars import replies_figure
 from manyhands.report.scaling import speedup_figures, target_figures, time_figures
 from manyhands.report.tables import Row
 from manyhands.report.times import Times
@@ -21,10 +24,10 @@ def times_figures(tables: Sequence[Times]) -> list[Figure]:
 
 
 def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
-    """What the runs show together, by heading, for each task: learning, time, who holds which samples.
+    """What the runs show together, by heading, for each task: learning, time, clients, who holds which samples.
 
-    Where strategies were put under several conditions, learning and time have a section for each condition, since
-    all in one chart would be a tangle.
+    Where strategies were put under several conditions, learning, time and clients have a section for each condition,
+    since all in one chart would be a tangle.
     """
     tasks = list(dict.fromkeys(row.series.task for row in rows))
     sections = {}
@@ -37,6 +40,8 @@ def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
             prefix = f"condition-{place}" if condition else ""
             groups["Learning", condition] = [_keyed(figure, prefix) for figure in learning]
             groups["Time", condition] = [_keyed(figure, prefix) for figure in time]
+            if clients := client_figures(series):
+                groups["Clients", condition] = [_keyed(figure, prefix) for figure in clients]
         groups["Who holds which samples", ""] = partition_figures([row.series for row in of_task])
         for (heading, condition), figures in groups.items():
             where = ", ".join(filter(None, [task if len(tasks) > 1 else "", condition]))
@@ -46,11 +51,18 @@ def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
 
 
 def run_figures(run: RunView, key: str) -> list[Figure]:
-    """One run's first steps, confusion matrix, accuracy of each class, and staleness of updates, as far as it has them.
+    """One run's first steps, clients, their replies, confusion matrix, classes, and staleness, as far as it has them.
 
     ``key`` begins the figures' keys.
     """
-    return [*lanes_figure(run, key), *confusion_figure(run, key), *class_figure(run, key), *staleness_figure(run, key)]
+    return [
+        *lanes_figure(run, key),
+        *client_run_figures(run, key),
+        *replies_figure(run, key),
+        *confusion_figure(run, key),
+        *class_figure(run, key),
+        *staleness_figure(run, key),
+    ]
 
 
 def _keyed(figure: Figure, prefix: str) -> Figure:

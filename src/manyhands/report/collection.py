@@ -17,6 +17,11 @@ class Collection:
     problems: tuple[str, ...]
 
     @property
+    def target(self) -> float | None:
+        """The accuracy for which the study wants the time, if it is one and wants it."""
+        return self.study.target if self.study is not None else None
+
+    @property
     def title(self) -> str:
         if self.study is not None:
             return self.study.name

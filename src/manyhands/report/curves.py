@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 
 from manyhands.report import numbers
+from manyhands.report.fairness import GAIN_WORDS, TESTED
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.numbers import Number
 from manyhands.report.series import INK, Series, colours
@@ -52,6 +53,21 @@ CONSENSUS = Quantity(
     write=numbers.plain,
     tooltip=".3~g",
     label="format(datum.value, '~g')",
+)
+ROUND = Quantity(field="round", title="round", write=numbers.general, tooltip=".4~g")
+WORST = Quantity(
+    field="worst_decile",
+    title="Accuracy at the worst tenth of the clients",
+    write=numbers.percent,
+    tooltip=".2%",
+    label="format(datum.value, '.0%')",
+)
+GAIN = Quantity(
+    field="personalisation_gain",
+    title="Personalisation gain",
+    write=numbers.percent,
+    tooltip=".2%",
+    label="format(datum.value, '.1~%')",
 )
 SECONDS = Quantity(field="seconds", title="seconds", write=numbers.duration, tooltip=".4~g")
 BYTES = Quantity(
@@ -104,6 +120,19 @@ def curve_figures(series: Sequence[Series]) -> list[Figure]:
     ]
 
 
+def client_curves(series: Sequence[Series]) -> list[Figure]:
+    """By round, how the worst tenth of the clients fares, and what the clients gain by their local steps."""
+    curves = {one.label: curve(one) for one in series}
+    most = max(20, MOST_POINTS // max(1, len(series)))
+    curves = {label: _thin(points, most) for label, points in curves.items() if points}
+    panels = ((WORST, "worst-clients", f"Mean over them. {TESTED}"), (GAIN, "personalisation-gain", GAIN_WORDS))
+    return [
+        _figure(f"{key}-by-round", f"{y.title} by round", caption, ROUND, y, drawn)
+        for y, key, caption in panels
+        if (drawn := {one: curves[one.label] for one in series if _any(y, curves.get(one.label, []))})
+    ]
+
+
 def _any(quantity: Quantity, points: Sequence[Point]) -> bool:
     return any(point.mean(quantity) is not None for point in points)
 
@@ -117,7 +146,7 @@ def curve(series: Series) -> list[Point]:
     for rows in zip(*(run.history for run in series.runs), strict=False):
         columns = {
             quantity.field: [row[quantity.field] for row in rows]
-            for quantity in (EPOCH, SECONDS, BYTES, ACCURACY, LOSS, CONSENSUS)
+            for quantity in (EPOCH, SECONDS, BYTES, ROUND, ACCURACY, LOSS, CONSENSUS, WORST, GAIN)
         }
         points.append(Point({name: None if None in column else estimate(column) for name, column in columns.items()}))
     return points
@@ -174,13 +203,17 @@ def _spec(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Json:
         alt.Tooltip("y:Q", title=y.title.lower(), format=y.tooltip),
     ]
     layers: list[Any] = []
+    datasets = {"points": data}
+    if domain[0] < 0:
+        zero = alt.Chart(alt.NamedData("zero")).mark_rule(color=INK, opacity=0.5)
+        layers.append(zero.encode(y=alt.Y("y:Q", scale=y_scale)))
+        datasets["zero"] = [{"y": 0}]
     if any("low" in row for row in data):
         layers.append(base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q"))
     layers += [
         base.mark_line(clip=True).encode(strokeDash=dash),
         base.mark_point(size=80, filled=True, opacity=0).encode(tooltip=tooltip),  # to point at
     ]
-    datasets = {"points": data}
     if direct:
         datasets["ends"] = _ends(data, labels, domain, y)
         layers += _names(base, dash)
@@ -190,7 +223,8 @@ def _spec(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Json:
 def _data(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> list[Json]:
     data = []
     for one, points in curves.items():
-        for point in points:
+        first = next((place for place, point in enumerate(points) if point.mean(y) is not None), 0)
+        for point in points[first:]:  # what is not known later leaves a gap
             at, value = point.mean(x), point.mean(y)
             if at is None:
                 continue
@@ -229,7 +263,8 @@ def _domain(values: list[float], y: Quantity) -> list[float]:
     low, high = _extent(values)
     if y.log:
         return [low / 1.15, high * 1.15]
-    return [0.0, (min(1.0, 1.1 * high) if y is ACCURACY else 1.1 * high) or 1.0]
+    top = max(0.0, min(1.0, 1.1 * high) if y in (ACCURACY, WORST) else 1.1 * high)
+    return [min(0.0, 1.1 * low), top or (0.0 if low < 0 else 1.0)]
 
 
 def _names(base: alt.Chart, dash: alt.StrokeDash) -> list[Any]:

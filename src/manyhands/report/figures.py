@@ -19,7 +19,7 @@ def write_figures(
 ) -> list[Path]:
     """Write every chart of the runs at, or below, ``paths`` as ``folder/KEY.FORMAT``, on white; returns them.
 
-    ``target`` is the accuracy of the times to accuracy, 0 to 1; by default one that many have reached.
+    ``target`` is the accuracy of the times to accuracy, 0 to 1; by default the study's own, or one that many reached.
 
     Raises UserError where no run can be read, a format is unknown or the folder cannot be written.
     """
@@ -28,9 +28,9 @@ def write_figures(
     for format_ in formats:
         if format_ not in FORMATS:
             raise UserError(f"unknown figure format '{format_}': choose from {', '.join(FORMATS)}")
-    runs = collect_runs(paths).runs
-    rows = summary_rows(runs)
-    figures = times_figures(times_tables(rows, target))
+    collection = collect_runs(paths)
+    runs, rows = collection.runs, summary_rows(collection.runs)
+    figures = times_figures(times_tables(rows, target or collection.target))
     figures += [figure for group in study_figures(rows).values() for figure in group]
     for number, run in enumerate(runs):
         figures += run_figures(run, f"run-{number}")

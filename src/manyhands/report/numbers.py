@@ -18,6 +18,11 @@ def percent(value: Number, decimals: int = 2) -> str:
     return _write(value, 0.01, f"{_SPACE}%", decimals)
 
 
+def points(value: Number) -> str:
+    """A difference of two shares of one: ``1.20 ± 0.31 percentage points``."""
+    return _write(value, 0.01, f"{_SPACE}percentage points", decimals=2)
+
+
 def plain(value: Number) -> str:
     """Three significant digits: ``0.0912 ± 0.0103``."""
     return _write(value, 1.0, "")

@@ -18,22 +18,24 @@ from manyhands.report.figure import Figure
 from manyhands.report.series import INK, colours, flatten
 from manyhands.report.summary import sentences
 from manyhands.report.tables import COLUMNS, summary_rows
+from manyhands.report.target import rounds_tables
 from manyhands.report.times import times_tables
 from manyhands.runs import reading
 from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView
 
-MAIN_FACTORS = ("task", "workers", "epochs", "rounds", "batch_size", "lr", "partition", "precision", "seed")
+MAIN_FACTORS = ("task", "workers", "epochs", "rounds", "batch_size", "lr", "partition", "faults", "precision", "seed")
 
 
 def write_report(paths: Sequence[Path], out: Path, target: float | None = None) -> Path:
     """Write the report on the runs at, or below, ``paths`` into the file ``out``, at once or not at all.
 
-    ``target`` is the accuracy of the times to accuracy, 0 to 1; by default one that many have reached.
-    Damaged and unfinished runs are shown as such. Raises UserError where no run can be read or ``out`` cannot be
-    written.
+    ``target`` is the accuracy of the times to accuracy, 0 to 1; by default the study's own, or one that many have
+    reached. Damaged and unfinished runs are shown as such. Raises UserError where no run can be read or ``out``
+    cannot be written.
     """
-    page = render(collect_runs(paths), target)
+    collection = collect_runs(paths)
+    page = render(collection, target or collection.target)
     try:
         replace_file(out, page)
     except OSError as error:
@@ -77,6 +79,7 @@ def render(collection: Collection, target: float | None = None) -> str:
         several_tasks=len({one.task for one in times}) > 1,
         factor=numbers.times,
         times_figures=first,
+        rounds=rounds_tables(rows, target),
         sections=sections,
         runs=runs,
         count=numbers.count,
@@ -115,7 +118,7 @@ def _run_part(run: RunView, colour: str, figures: list[Figure]) -> RunPart:
     model, precision = _mapping(run.record.get("model")), _mapping(run.record.get("precision"))
     facts: list[tuple[str, list[tuple[str, str]]]] = [
         ("Specification", _pairs(run.specification)),
-        ("Known of the strategy beforehand", [(_words(key), f"{value:.4g}") for key, value in run.facts.items()]),
+        ("Known of the strategy beforehand", [(_words(key), _fact(value)) for key, value in run.facts.items()]),
         ("Model and precision", [*_pairs(model), *_pairs(precision)]),
         ("Hardware", _pairs(_mapping(run.record.get("hardware")))),
         (
@@ -175,6 +178,10 @@ def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:,}" if type(value) is int else str(value)
+
+
+def _fact(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _words(key: str) -> str:

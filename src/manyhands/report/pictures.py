@@ -1,4 +1,4 @@
-"""Pictures of samples and classes: who holds which, what is taken for what, how well each is known.
+"""Pictures of classes, what is taken for what and how well each is known, and of the staleness of updates.
 
 Counts are the opacity of one colour, so that none looks like none on a light page and on a dark one.
 """
@@ -10,7 +10,7 @@ import altair as alt
 
 from manyhands.report import numbers
 from manyhands.report.figure import Figure, to_spec
-from manyhands.report.series import INK, Series
+from manyhands.report.series import INK
 from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView, staleness
 
@@ -18,49 +18,7 @@ HEAT = "#2f6db3"  # legible under white text
 WIDTH = 270  # of a picture in pixels: fits a phone together with its labels
 MOST_CLASSES = 30  # a confusion matrix of more has cells too small to see
 MOST_WRITTEN = 12  # classes across that leave room for numbers in the cells
-MOST_CELLS = 3000  # of a partition's picture
 MOST_BARS = 40  # of a histogram
-
-
-def partition_figures(series: Sequence[Series]) -> list[Figure]:
-    """One picture, workers × classes, for each different partition among several workers.
-
-    Series that share a partition share its picture; the first seed's stands for all seeds.
-    """
-    shown: dict[str, tuple[RunView, list[str]]] = {}
-    for one in series:
-        run = one.runs[0]
-        if run.partition is not None and len(run.partition["counts"]) > 1:
-            _, labels = shown.setdefault(str(run.partition["counts"]), (run, []))
-            labels.append(one.label)
-    return [
-        _partition_figure(run, labels, f"partition-{number}") for number, (run, labels) in enumerate(shown.values())
-    ]
-
-
-def _partition_figure(run: RunView, labels: list[str], key: str) -> Figure:
-    assert run.partition is not None
-    classes, counts = list(map(str, run.partition["classes"])), run.partition["counts"]
-    totals = [sum(row) for row in counts]
-    rows = counts[: min(100, max(10, MOST_CELLS // len(classes)))]
-    names = [str(worker) for worker in range(len(rows))]
-    title = f"{run.partition.get('partition', 'partition')}, {numbers.count(len(counts), 'worker')}"
-    caption = f"Samples of each class (across) at each worker (down); seed {run.seed}. Used by {', '.join(labels)}."
-    if len(rows) < len(counts):
-        caption += f" The first {len(rows)} workers are drawn."
-    return Figure(
-        key=key,
-        title=title,
-        caption=caption,
-        alt=f"Heat map of samples: {numbers.count(len(counts), 'worker')} by {len(classes)} classes; "
-        f"the smallest worker has {min(totals):,} samples, the largest {max(totals):,}.",
-        spec=_heat_map(rows, ("worker", names), ("class", classes), tall=max(4, min(24, 960 // len(rows)))),
-        header=("Worker", *classes, "All"),
-        rows=[
-            [str(worker), *(f"{count:,}" for count in row), f"{total:,}"]
-            for worker, (row, total) in enumerate(zip(rows, totals, strict=False))
-        ],
-    )
 
 
 def confusion_figure(run: RunView, key: str) -> list[Figure]:
@@ -82,7 +40,7 @@ def confusion_figure(run: RunView, key: str) -> list[Figure]:
             title="Confusion matrix",
             caption="True class down, predicted class across; the colour is the share of the true class.",
             alt=f"Confusion matrix of {len(classes)} classes; {said}.",
-            spec=_heat_map(
+            spec=heat_map(
                 confusion, ("true", classes), ("predicted", classes), tall=WIDTH // len(classes), by_row=True
             ),
             header=("True \\ predicted", *classes),
@@ -171,7 +129,7 @@ def _staleness_chart() -> Json:
     return to_spec(bars.properties(width="container", height=200))
 
 
-def _heat_map(
+def heat_map(
     counts: Sequence[Sequence[int]],
     down: tuple[str, list[str]],
     across: tuple[str, list[str]],

@@ -1,7 +1,8 @@
 """Runs that differ in nothing but their seed are a *series*: one row of the table, one line of a chart.
 
 Every strategy has one colour, everywhere and always; the baseline is drawn in the colour of the text. There are fewer
-colours that everybody can tell apart than strategies, so kindred ones share one, and their lines differ in the dash.
+colours that everybody can tell apart than strategies, so kindred ones share one, and their lines differ in the dash;
+methods of federated learning, which are kin to each other, have the colours in turn.
 """
 
 import json
@@ -18,17 +19,17 @@ INK = "currentColor"
 # and tritan sight (least distance 0.10 in OKLab, colour blindness simulated after Machado et al. 2009).
 COLOURS = ("#3295f6", "#935415", "#2e7e70", "#ef5cb1", "#7f51c1", "#9b980b")
 _KINDRED = (
-    ("all-reduce", "data-parallel", "peer-gradients"),
-    ("parameter-server",),
-    ("gossip", "ad-psgd", "push-sum"),
-    ("local-sgd", "post-local-sgd", "slow-momentum", "elastic-averaging"),
-    ("fedavg",),
-    ("diloco",),
-)  # in the order of the colours
+    ("all-reduce", "data-parallel", "peer-gradients", "fedprox", "fedsgd"),
+    ("parameter-server", "scaffold", "fedasync", "fedbuff"),
+    ("gossip", "ad-psgd", "push-sum", "fednova"),
+    ("local-sgd", "post-local-sgd", "slow-momentum", "elastic-averaging", "moon"),
+    ("fedavg", "fedbn", "fedper"),
+    ("diloco", "fedopt", "feddyn"),
+)  # in the order of the colours; federated methods are mostly compared with each other, and so share none
 _NOT_FACTORS = ("seed", "name", "out", "data_dir")
 _IN_COLUMNS = ("clock", "cluster.", "workers", "strategy.")
 _STRAGGLERS = "cluster.slow"
-_CONDITION = ("partition", _STRAGGLERS)  # what a strategy is put under: who holds which samples, who is slow
+_CONDITION = ("partition", "faults", _STRAGGLERS)  # what a strategy is put under: who holds what, lies, is slow
 _WRITTEN = {
     "workers": "{} workers",
     "epochs": "{} epochs",
@@ -37,8 +38,11 @@ _WRITTEN = {
     "lr": "lr {}",
     "task": "{}",
     "partition": "{}",
+    "faults": "{}",
     "precision": "{}",
     "optimizer.name": "{}",
+    "strategy.cohort": "cohort {}",
+    "strategy.deadline": "deadline {}",
     _STRAGGLERS: "slow {}",
     "clock": "{}",
 }
@@ -77,11 +81,12 @@ class Series:
     def condition(self) -> str:
         """What the strategy was put under, e.g. ``dirichlet:0.1, slow 0:4``."""
         run = self.runs[0]
-        return f"{run.partition_text}, slow {run.stragglers}" if run.stragglers else run.partition_text
+        slow = f"slow {run.stragglers}" if run.stragglers else ""
+        return ", ".join(filter(None, [run.partition_text, run.faults, slow]))
 
     @property
     def disturbed(self) -> bool:
-        """Whether samples are held unevenly on purpose, or a node is slow."""
+        """Whether samples are held unevenly on purpose, a node is slow, or a client is at fault."""
         return self.condition != "iid"
 
     @property
@@ -187,13 +192,15 @@ def _factors(run: RunView) -> Json:
 def _written(run: RunView) -> dict[str, str]:
     """Every factor of a run as a label has it: ``{"workers": "8 workers", "strategy.topology": "ring"}``."""
     flat = flatten({**_factors(run), "clock": run.clock})
+    flat["faults"] = run.faults
     flat[_STRAGGLERS] = flat.pop(_STRAGGLERS, None) and run.stragglers  # the last in a label
     return {key: _text(key, value) for key, value in flat.items() if value not in (None, [], "")}
 
 
 def _text(key: str, value: object) -> str:
     if key in _WRITTEN:
-        return _WRITTEN[key].format(value)
+        written = _WRITTEN[key].format(value)
+        return written.removesuffix("s") if value == 1 else written
     if key.startswith("strategy.") and isinstance(value, str):
         return value  # a word of the strategy's own speaks for itself: ring, async
     return f"{key.rpartition('.')[2]} {value}"

@@ -1,8 +1,11 @@
 """What a table of runs says, in a few plain sentences that carry their numbers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from manyhands.report import numbers
+from manyhands.report.fairness import fairness
+from manyhands.report.replies import in_words
 from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
 from manyhands.report.times import Times, common_target, goal, times_tables, times_to
@@ -10,7 +13,7 @@ from manyhands.runs.reading import final
 
 
 def sentences(rows: Sequence[Row], target: float | None = None) -> list[str]:
-    """Which strategy was most accurate, fastest to an accuracy on each clock, hindered most, cheapest in bytes.
+    """Which was most accurate, fastest to an accuracy on each clock, hindered most, cheapest in bytes, most even.
 
     The accuracy is the target given, or the one common to a clock's series. Only finished runs are compared, and only
     with runs of the same task.
@@ -26,6 +29,9 @@ def sentences(rows: Sequence[Row], target: float | None = None) -> list[str]:
             *(_speed(of_task, clock, target) for clock in clocks),
             *(said for table in times_tables(of_task, target) for said in _hindrance(table)),
             _bytes(of_task),
+            _fairness(of_task),
+            _replies(of_task),
+            _privacy(of_task),
             _caution(of_task),
         ]
         prefix = f"{task}: " if len(tasks) > 1 else ""
@@ -109,6 +115,51 @@ def _bytes(rows: Sequence[Row]) -> str:
         f"accuracy of {numbers.percent(least.accuracy)}; most by {most.series.label}: "
         f"{numbers.size(most.bytes_per_worker)}, {ratio:.3g} times as much."
     )
+
+
+def _fairness(rows: Sequence[Row]) -> str:
+    """How even it is among the clients, and what these gain by their local steps; where there are clients."""
+    known = [(row, found) for row in rows if (found := fairness(row.series)) is not None]
+    if not known:
+        return ""
+    ranked = sorted(known, key=lambda pair: -pair[1].worst.mean)
+    (first, best), (last, least) = ranked[0], ranked[-1]
+    if len(ranked) == 1:
+        sentence = (
+            f"At its {numbers.count(best.clients, 'client')} {first.series.label} was {numbers.percent(best.mean)} "
+            f"accurate on average: {numbers.percent(best.worst)} at the worst tenth of them, "
+            f"{numbers.percent(best.best)} at the best."
+        )
+    else:
+        sentence = (
+            f"At the worst tenth of its clients {first.series.label} was most accurate, {numbers.percent(best.worst)} "
+            f"({numbers.percent(best.best)} at the best tenth), and {last.series.label} least, "
+            f"{numbers.percent(least.worst)}."
+        )
+    gains = [(row, found.gain) for row, found in known if found.gain is not None]
+    if not gains:
+        return sentence
+    most, gain = max(gains, key=lambda pair: pair[1].mean)
+    whose = f" of {most.series.label}" if len(known) > 1 else ""
+    size, way = numbers.points(replace(gain, mean=abs(gain.mean))), "more" if gain.mean >= 0 else "less"
+    return f"{sentence} After local steps the clients{whose} were {size} {way} accurate on their own samples."
+
+
+def _replies(rows: Sequence[Row]) -> str:
+    """Whose servers did without some of the replies that they asked for."""
+    known = [(row, in_words([run.history[-1] for run in row.series.runs])) for row in rows]
+    told = [f"{row.series.label} got {said}" for row, said in known if said]
+    return f"Not all clients counted: {'. '.join(told)}." if told else ""
+
+
+def _privacy(rows: Sequence[Row]) -> str:
+    """What is promised to the clients; where nothing is, nothing."""
+    promised = [
+        f"{row.series.label} with ε = {facts['epsilon']:.4g} at δ = {facts['delta']:g}"
+        for row in rows
+        if "epsilon" in (facts := row.series.runs[0].facts) and "delta" in facts
+    ]
+    return f"Towards its clients differentially private was {', and '.join(promised)}." if promised else ""
 
 
 def _caution(rows: Sequence[Row]) -> str:

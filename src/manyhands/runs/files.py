@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ from manyhands.errors import UserError
 from manyhands.runs.folder import FORMAT
 
 Json = dict[str, Any]
+_BASE64 = re.compile("[A-Za-z0-9+/]+=*")
 
 PARTS_OF_TIME = ("compute", "exposed_communication", "hidden_communication", "waiting", "compression", "evaluation")
 _ALWAYS = PARTS_OF_TIME[:4]  # the others are not in the ledgers of earlier versions
 BYTES = ("algorithmic", "wire", "measured")
 """the three lines in which a node's bytes are counted"""
 _LEARNT = ("train_loss", "test_loss", "test_accuracy", "consensus")
-_QUANTITIES = ("seconds", "epoch", "samples", "bytes", *_LEARNT)
+_AT_CLIENTS = ("worst_decile", "spread", "personal_accuracy", "personalisation_gain")
+_QUANTITIES = ("seconds", "epoch", "round", "samples", "bytes", *_LEARNT, *_AT_CLIENTS)
 
 
 def read_record(file: Path, kind: str, needed: Sequence[str]) -> Json:
@@ -61,23 +64,54 @@ def check_record(file: Path, record: Json) -> None:
 def read_history(file: Path, problems: list[str]) -> list[Json]:
     """The rows that are whole, every quantity present, None where it is not a finite number."""
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+        rows = _read_rows(file, _history_row, problems)
     except OSError:
         problems.append(f"{file.name} is missing or cannot be read")
         return []
+    if not rows:
+        problems.append(f"{file.name} has no evaluation yet")
+    return rows
+
+
+def read_clients(file: Path, problems: list[str]) -> list[Json]:
+    """The rows of ``clients.jsonl`` that are whole, None for what is not a finite number; most runs have none."""
+    try:
+        return _read_rows(file, _clients_row, problems)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        problems.append(f"{file.name} cannot be read")
+        return []
+
+
+def _read_rows(file: Path, convert: Callable[[Json], Json], problems: list[str]) -> list[Json]:
+    """The whole lines of a file; what is wrong with the others is added to the problems."""
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     lines.pop()  # after the last newline: nothing, or a row that is still being written
     rows, damaged = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-            rows.append({**row, **{key: finite(row.get(key)) for key in _QUANTITIES}})
-        except (ValueError, TypeError, OverflowError, RecursionError):
+            rows.append(convert(json.loads(line)))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             damaged.append(number)
     if damaged:
         problems.append(f"{file.name}: line {', '.join(map(str, damaged))} is damaged and left out")
-    if not rows:
-        problems.append(f"{file.name} has no evaluation yet")
     return rows
+
+
+def _history_row(row: Json) -> Json:
+    return {**row, **{key: finite(row.get(key)) for key in _QUANTITIES}}
+
+
+def _clients_row(row: Json) -> Json:
+    """Numbers of each client, and numbers of those in ``ranks``."""
+    every, some = ("loss", "accuracy"), ("train_loss", "own_loss", "own_accuracy")
+    ranks, clients = [int(rank) for rank in row["ranks"]], len(row["loss"])
+    known = {key: [finite(value) for value in row[key]] for key in (*every, *some)}
+    fit = all(len(known[key]) == clients for key in every) and all(len(known[key]) == len(ranks) for key in some)
+    if not fit or any(not 0 <= rank < clients for rank in ranks):
+        raise ValueError("shape")
+    return {"completed": int(row["completed"]), "ranks": ranks, **known}
 
 
 def read_part(file: Path, check: Callable[[Json], object], problems: list[str]) -> Json | None:
@@ -122,6 +156,12 @@ def _check_bytes(traffic: Json) -> None:
 def check_partition(partition: Json) -> None:
     """As `check_ledger`, of ``partition.json``."""
     _need_table(partition["counts"], len(partition["counts"]), len(partition["classes"]))
+    tested = partition.get("test_samples")
+    if tested is not None:
+        _need_table([tested], 1, len(partition["counts"]))
+    for portrait in partition.get("portraits") or ():
+        if not _BASE64.fullmatch(portrait["png"]) or not 0 <= portrait["worker"] < len(partition["counts"]):
+            raise ValueError("portraits")
 
 
 def check_evaluation(evaluation: Json) -> None:

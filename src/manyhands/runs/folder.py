@@ -19,13 +19,14 @@ FORMAT = 1
 """of run folders; a reader refuses newer ones"""
 HISTORY = "history.jsonl"
 ORDER = "order.jsonl"
+CLIENTS = "clients.jsonl"
 
 
 class RunFolder:
     """The files of one run.
 
-    JSON files are replaced atomically; ``history.jsonl`` and ``order.jsonl`` grow by whole lines; a checkpoint is a
-    folder that takes the place of the one before only when it is complete.
+    JSON files are replaced atomically; ``history.jsonl``, ``order.jsonl`` and ``clients.jsonl`` grow by whole lines; a
+    checkpoint is a folder that takes the place of the one before only when it is complete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -145,7 +146,8 @@ class RunFolder:
             try:
                 scratch.mkdir(parents=True)
                 RunFolder(scratch).write_bytes("tensors.safetensors", tensors)
-                RunFolder(scratch).write_json("state.json", data)
+                state = json.dumps(data, separators=(",", ":")).encode()  # on one line: thousands of nodes may be in it
+                RunFolder(scratch).write_bytes("state.json", state)
                 shutil.rmtree(folder / name, ignore_errors=True)
                 scratch.replace(folder / name)
             except BaseException:

@@ -1,6 +1,6 @@
 """What each node spent: seconds by kind, bytes and messages by direction."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -114,8 +114,8 @@ class Ledger:
         return content
 
     def state(self) -> dict[str, Any]:
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return values | {"staleness": dict(sorted(self.staleness.items()))}
+        """All fields, for JSON."""
+        return vars(self) | {"staleness": dict(sorted(self.staleness.items()))}
 
 
 def segments(size: int, messages: int) -> int:

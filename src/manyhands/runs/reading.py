@@ -19,10 +19,12 @@ from manyhands.runs.files import (
     check_partition,
     check_record,
     finite,
+    read_clients,
     read_history,
     read_part,
     read_record,
 )
+from manyhands.runs.folder import CLIENTS
 
 BASELINE = "single"
 
@@ -32,13 +34,15 @@ class RunView:
     """One run folder as it is on disk now.
 
     ``record`` is run.json; ``history`` has a row per evaluation with every quantity present, None where it is
-    not a finite number; ``ledger``, ``partition`` and ``evaluation`` are None where their file is missing or
-    damaged; ``problems`` say in plain words what is missing or damaged.
+    not a finite number; ``clients`` has a row beside each of them in runs whose strategy has rounds (see
+    `manyhands.runs.clients.Clients.row`), and none in others; ``ledger``, ``partition`` and ``evaluation`` are None
+    where their file is missing or damaged; ``problems`` say in plain words what is missing or damaged.
     """
 
     folder: Path
     record: Json
     history: list[Json]
+    clients: list[Json]
     ledger: Json | None
     partition: Json | None
     evaluation: Json | None
@@ -55,6 +59,7 @@ class RunView:
             folder=folder,
             record=record,
             history=read_history(folder / "history.jsonl", problems),
+            clients=read_clients(folder / CLIENTS, problems),
             ledger=read_part(folder / "ledger.json", check_ledger, problems),
             partition=read_part(folder / "partition.json", check_partition, problems),
             evaluation=read_part(folder / "evaluation.json", check_evaluation, problems),
@@ -77,6 +82,11 @@ class RunView:
     @property
     def specification(self) -> Json:
         return dict(self.record["specification"])
+
+    @property
+    def at_clients(self) -> Json:
+        """The last row of ``clients``: how the run ended at each of them; empty where there is none."""
+        return self.clients[-1] if self.clients else {}
 
     @property
     def nodes(self) -> list[Json]:
@@ -109,10 +119,17 @@ class RunView:
         return "+".join(map(str, slow)) if isinstance(slow, list) else ""
 
     @property
-    def facts(self) -> dict[str, float]:
-        """What was known of the strategy before it ran, such as ``{"spectral_gap": 0.12}``."""
+    def faults(self) -> str:
+        """What goes wrong on purpose, e.g. ``sign-flip:0.2+drop-out:0.1``; empty where nothing does."""
+        faults = self.specification.get("faults")
+        return "+".join(map(str, faults)) if isinstance(faults, list) else ""
+
+    @property
+    def facts(self) -> dict[str, float | str]:
+        """What was known of the strategy before it ran, such as ``{"spectral_gap": 0.12}``: numbers and remarks."""
         facts = self.record.get("facts")
-        known = {key: finite(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
+        pairs = facts.items() if isinstance(facts, dict) else ()
+        known = {key: value if isinstance(value, str) else finite(value) for key, value in pairs}
         return {key: value for key, value in known.items() if value is not None}
 
     @cached_property
@@ -155,6 +172,11 @@ class StudyView:
     def factors(self) -> tuple[str, ...]:
         """What differs on purpose between the runs, e.g. ``("strategy", "workers")``."""
         return tuple(map(str, self.record.get("factors") or ()))
+
+    @property
+    def target(self) -> float | None:
+        """The accuracy for which a report shall tell the time, 0 to 1, if the study has one."""
+        return finite(self.record.get("target"))
 
 
 def find_runs(path: Path) -> list[Path]:

@@ -1,7 +1,9 @@
 """Writes down a run while it goes on: a row and a checkpoint at each evaluation, the results at the end."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -10,7 +12,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from manyhands.errors import RunError, UserError
-from manyhands.runs.folder import HISTORY, ORDER, RunFolder
+from manyhands.runs.clients import Clients
+from manyhands.runs.folder import CLIENTS, HISTORY, ORDER, RunFolder
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.trace import Trace, encode
 from manyhands.training.evaluation import Evaluation
@@ -33,8 +36,15 @@ class Checkpoint:
     """named RANK/NAME"""
 
     def tensors_of(self, rank: int) -> dict[str, Tensor]:
-        prefix = f"{rank}/"
-        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        return self._by_rank.get(str(rank), {})
+
+    @cached_property
+    def _by_rank(self) -> dict[str, dict[str, Tensor]]:
+        by_rank: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in self.tensors.items():
+            rank, _, name = key.partition("/")
+            by_rank.setdefault(rank, {})[name] = tensor
+        return by_rank
 
     def save(self, folder: RunFolder) -> None:
         data = {
@@ -68,8 +78,9 @@ class Checkpoint:
                 raise UserError(
                     f"the checkpoint is of another model: it has {tensor.numel():,} weights, and the task {weights:,}"
                 )
-        if set(self.nodes) != set(range(nodes)):
-            raise UserError(f"the checkpoint is of another run: it has {len(self.nodes)} nodes, not {nodes}")
+        count = self.cluster.get("nodes", len(self.nodes))  # of which those that only waited are left out
+        if count != nodes or not self.nodes.keys() <= set(range(nodes)):
+            raise UserError(f"the checkpoint is of another run: it has {count} nodes, not {nodes}")
 
 
 @dataclass(eq=False)
@@ -85,8 +96,8 @@ class Recorder:
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Forget the rows that were written after the checkpoint."""
-        self.folder.cut_rows(HISTORY, checkpoint.rows)
-        self.folder.cut_rows(ORDER, checkpoint.rows)
+        for name in (HISTORY, ORDER, CLIENTS):
+            self.folder.cut_rows(name, checkpoint.rows)
         self.rows = checkpoint.rows
 
     def record(
@@ -99,8 +110,14 @@ class Recorder:
         train_loss: float | None,
         consensus: float,
         bytes_sent: int,
+        clients: Clients | None = None,
+        figures: Mapping[str, float] | None = None,
     ) -> None:
-        """Append a row to the history; raises RunError, and writes nothing, where the training has diverged."""
+        """Append a row to the history; raises RunError, and writes nothing, where the training has diverged.
+
+        ``clients``: what the evaluation tells of each client, which gets a row of its own in ``clients.jsonl``.
+        ``figures``: what the conductor counted since the beginning.
+        """
         if not isfinite(evaluation.loss):
             raise RunError(
                 f"the test loss is {evaluation.loss} after {self.unit} {completed}: the training diverged; "
@@ -118,6 +135,11 @@ class Recorder:
             "consensus": consensus,
             "bytes": bytes_sent,
         }
+        if clients:
+            row |= clients.figures()
+            self.folder.append_row(CLIENTS, clients.row(completed))
+        if figures:
+            row["figures"] = dict(figures)
         self.folder.append_row(HISTORY, row)
         self.rows += 1
         if self.observer:
@@ -154,11 +176,12 @@ def write_accounts(
     traces: Mapping[int, Trace],
     workers: int,
 ) -> None:
-    """Write ``ledger.json`` and ``trace.json``, by rank; those from ``workers`` on are servers."""
+    """Write ``ledger.json``, a node on a line, and ``trace.json``, by rank; those from ``workers`` on are servers."""
     nodes = [
-        {"rank": rank, "role": "worker" if rank < workers else "server"} | ledger.to_json()
+        json.dumps({"rank": rank, "role": "worker" if rank < workers else "server"} | ledger.to_json())
         for rank, ledger in ledgers.items()
     ]
     wall = max(ledger.wall for ledger in ledgers.values()) / 1e9
-    folder.write_json("ledger.json", {"clock": clock, "seconds": seconds, "wall_seconds": wall, "nodes": nodes})
+    head, lines = json.dumps({"clock": clock, "seconds": seconds, "wall_seconds": wall}), ",\n".join(nodes)
+    folder.write_bytes("ledger.json", f'{head[:-1]}, "nodes": [\n{lines}\n]}}\n'.encode())
     folder.write_bytes("trace.json", encode(traces, workers, clock=clock))

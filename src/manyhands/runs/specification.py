@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from manyhands.clusters.cluster import CLUSTERS, Cluster, Simulated
+from manyhands.clusters.faults import Fault, check_faults
 from manyhands.errors import UserError
 from manyhands.runs.folder import RunFolder
 from manyhands.strategies import STRATEGIES, AllReduce, Strategy
@@ -58,6 +59,8 @@ class Specification:
     """train on so many of the data set's first samples; default: all"""
     partition: Partition = field(default_factory=Iid)
     """which samples each worker holds"""
+    faults: tuple[Fault, ...] = ()
+    """clients that attack or vanish; any of"""
     augment: bool = False
     """crop and flip the training images at random"""
     seed: int = 0
@@ -88,7 +91,9 @@ class Specification:
         for rank in self.cluster.slow_factors() if isinstance(self.cluster, Simulated) else ():
             if rank >= self.nodes:
                 raise UserError(f"--cluster.slow names node {rank}, but the nodes are 0 … {self.nodes - 1}")
+        check_faults(self.faults, self.strategy.name, self.strategy.admits, self.size)
         self.strategy.check(self.size)
+        assert self.total > 0  # raises UserError where epochs cannot be told in rounds
 
     @property
     def size(self) -> int:
@@ -146,7 +151,7 @@ def _to_json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         named = {"name": value.name} if isinstance(value, Strategy | Cluster | Optimizer) else {}
         return named | {field.name: _to_json(getattr(value, field.name)) for field in fields(value)}
-    return list(value) if isinstance(value, tuple) else value
+    return list(map(_to_json, value)) if isinstance(value, tuple) else value
 
 
 def read_specification(folder: RunFolder) -> Specification:
@@ -161,6 +166,8 @@ def read_specification(folder: RunFolder) -> Specification:
 def _from_json(kind: Any, data: Any, where: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, Value):
         return kind.family.parse(_checked(str, data, where))
+    if get_origin(kind) is tuple and isinstance(member := get_args(kind)[0], type) and issubclass(member, Value):
+        return tuple([_from_json(member, text, where) for text in _checked(list, data, where)])
     if data is not None and NoneType in get_args(kind) and is_dataclass(get_args(kind)[0]):
         kind = get_args(kind)[0]
     if not is_dataclass(kind):
