@@ -1,5 +1,6 @@
 """What a strategy can ask of its node, with a cluster that answers from a list."""
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from manyhands.clusters.effects import Effect, Message, Quiet, Receive, Send
+from manyhands.clusters.effects import NOTHING, Effect, Message, Quiet, Receive, Send
 from manyhands.clusters.layout import Layout
 from manyhands.clusters.node import Node
 from manyhands.errors import RunError
@@ -69,6 +70,25 @@ def test_setting_the_weights_copies_into_the_vector_that_the_model_looks_at() ->
     given += 1
     assert node.weights is vector
     assert not vector.any()
+
+
+def test_a_client_forgets_weights_that_are_not_its_own() -> None:
+    client, server = make_node(0), make_node(3)
+    client.keeps_weights, client.evaluates_after = False, lambda completed: completed % 2 == 0
+    for node in (client, server):
+        node.weights = torch.ones(6)
+    client.forget(2)
+    assert client.weights.tolist() == [1] * 6, "an evaluation is to look at them"
+    client.forget(3)
+    server.forget(3)
+    server.forget()
+    assert client._weights is None
+    assert server.weights.tolist() == [1] * 6
+    client.weights = torch.arange(12.0)[::2]
+    assert client.weights.tolist() == [0, 2, 4, 6, 8, 10]
+    assert client.weights.is_contiguous()
+    client.forget()
+    assert client.weights.tolist() == [0, 1, 2, 3, 4, 5], "those that all begin with"
 
 
 def test_a_step_moves_the_parameters_and_no_buffers() -> None:
@@ -219,3 +239,60 @@ def test_what_is_kept_makes_a_node_whole_again() -> None:
     assert copy.state["control"] == 3
     node.keeps_weights = False
     assert set(node.tensors()) == {"state/control", "optimizer/momentum"}
+
+
+def test_local_steps_are_passes_or_batches_of_the_stream() -> None:
+    """Five samples in batches of two."""
+    node = make_node()
+    passes = node.local_batches(2)
+    assert [len(batch) for batch in passes] == [2, 2, 1] * 2
+    assert [batch.number for batch in passes] == list(range(6))
+    for whole in (passes[:3], passes[3:]):
+        assert sorted(np.concatenate([batch.indices for batch in whole])) == list(range(5))
+    steps = node.local_batches(1, 5)
+    assert [len(batch) for batch in steps] == [2] * 5
+    assert [batch.number for batch in steps] == list(range(6, 11))
+    assert sorted(np.concatenate([batch.indices for batch in steps])) == sorted([*range(5), *range(5)])
+
+
+def test_a_whole_batch_is_a_pass() -> None:
+    node, other = make_node(), make_node()
+    batch = node.whole_batch()
+    assert batch.indices.tolist() == np.concatenate([each.indices for each in other.local_batches(1)]).tolist()
+    assert batch.number == 0
+    assert node.whole_batch().number == 3
+
+
+def test_how_far_steps_go_depends_on_the_optimiser_and_what_pulls() -> None:
+    assert make_node().reach(4) == 4
+    assert make_node(optimizer=SGD(momentum=0.5)).reach(2) == 1 + 1.5
+    node = make_node()
+    assert node.reach(2, pull=0.2) == pytest.approx(1 + (1 - node.lr * 0.2))
+
+
+@pytest.mark.parametrize(("job", "keeps", "expected"), [(3, True, 0.0), (3, False, 1.0), (NOTHING, True, 1.0)])
+def test_a_node_whose_steps_are_halted_has_the_weights_of_before_if_they_are_its_own(
+    job: int, keeps: bool, expected: float
+) -> None:
+    node = make_node()
+    node.job, node.keeps_weights = job, keeps
+    node.weights = torch.zeros(6)
+
+    def answer(effect: Effect[Any]) -> bool:
+        node.weights += 1
+        return False
+
+    done, effects = carry_out(node.train([]), answer)
+    assert done is False
+    assert [effect.job for effect in effects] == [job]
+    assert node.weights.tolist() == [expected] * 6
+
+
+def test_figures_add_up_and_are_kept() -> None:
+    node, other = make_node(), make_node()
+    node.count(replies=3, late=0)
+    node.count(replies=2, skipped=True)
+    assert node.figures == {"replies": 5, "late": 0, "skipped": 1}
+    other.restore(json.loads(json.dumps(node.numbers())), {})
+    assert other.figures == node.figures
+    assert other.figures is not node.figures

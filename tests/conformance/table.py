@@ -32,11 +32,21 @@ EXTRA = {
     "diloco": ["period=3,fragments=2", "compression=top-k:0.3"],
     "elastic-averaging": ["period=3,pull=0.5", "compression=bf16"],
     "fedavg": ["fraction=0.5,local_epochs=2", "compression=int8"],
+    "fedasync": ["fraction=0.5,staleness=constant", "staleness=hinge:1,1,alpha=1"],
+    "fedbn": ["fraction=0.5,local_epochs=2", "compression=top-k:0.3"],
+    "fedbuff": ["buffer=2,fraction=0.5,server_lr=0.5", "compression=bf16"],
+    "feddyn": ["fraction=0.5,alpha=0.1"],
+    "fednova": ["fraction=0.5,mu=0.1", "compression=top-k:0.3"],
+    "fedopt": ["server_optimizer=sgd:momentum=0.9", "server_optimizer=adagrad", "server_optimizer=yogi,fraction=0.5"],
+    "fedper": ["fraction=0.5,local_epochs=2", "compression=int8"],
+    "fedprox": ["fraction=0.5,mu=0.5"],
+    "fedsgd": ["fraction=0.5", "compression=qsgd:7"],
     "gossip": [
         *(f"topology={name}" for name in ("star", "complete", "exponential", "one-peer-exponential")),
         "compression=top-k:0.3,consensus_step=0.5",
     ],
     "local-sgd": ["period=3", "compression=powersgd:1"],
+    "moon": ["fraction=0.5,mu=5,temperature=0.1"],
     "parameter-server": [
         *("consistency=async", "consistency=ssp:2", "servers=3", "servers=2,consistency=async,staleness_aware=true"),
         *("servers=2,consistency=ssp:1", "compression=top-k:20,servers=2"),
@@ -44,6 +54,7 @@ EXTRA = {
     "peer-gradients": ["compression=random-k:0.5"],
     "post-local-sgd": ["period=3,switch=0.3"],
     "push-sum": ["topology=directed-ring", "topology=complete", "compression=bf16"],
+    "scaffold": ["fraction=0.5,server_lr=0.5", "compression=int8"],
     "slow-momentum": ["period=3,slow_momentum=0.7"],
 }
 VARIANTS = [*STRATEGIES, *(f"{name}:{options}" for name, several in EXTRA.items() for options in several)]
@@ -87,14 +98,21 @@ class Run:
         return [json.loads(line) for line in (self.folder / "history.jsonl").read_text().splitlines()]
 
     @property
+    def clients(self) -> list[dict[str, Any]]:
+        """What the run tells of each client; nothing if its strategy has no rounds."""
+        file = self.folder / "clients.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    @property
     def ledger(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.folder / "ledger.json").read_text())
         return content
 
     def files(self) -> dict[str, bytes]:
         """The files that two equal runs have in common, byte by byte."""
-        names = ("model.safetensors", "history.jsonl", "ledger.json", "evaluation.json", "partition.json")
-        return {name: (self.folder / name).read_bytes() for name in names}
+        names = ["model.safetensors", "history.jsonl", "ledger.json", "evaluation.json", "partition.json"]
+        clients = ["clients.jsonl"] if (self.folder / "clients.jsonl").exists() else []
+        return {name: (self.folder / name).read_bytes() for name in (*names, *clients)}
 
 
 def train(specification: Specification, task: Task, folder: Path, **options: Any) -> Run:

@@ -20,7 +20,8 @@ def test_micro_batches_end_where_whole_batches_do(name: str, tmp_path: Path) -> 
     parts = train(specify(name, workers=3, optimizer=OPTIMIZER, batch_size=3, accumulate=3), toy(), tmp_path / "parts")
     nine = train(specify(name, workers=3, optimizer=OPTIMIZER, batch_size=9), toy(), tmp_path / "nine")
     assert distance(nine.weights, parts.weights) <= 1e-6
-    assert distance(nine.weights, whole.weights) > 1e-3, "another batch must lead elsewhere"
+    if name != "fedsgd":  # which takes all samples at once
+        assert distance(nine.weights, whole.weights) > 1e-3, "another batch must lead elsewhere"
     for row, other in zip(nine.history, parts.history, strict=True):
         assert {key: row[key] for key in ("samples", "bytes")} == {key: other[key] for key in ("samples", "bytes")}
         assert (other["train_loss"] or 0) == pytest.approx(row["train_loss"] or 0, rel=1e-5)

@@ -69,6 +69,20 @@ def assert_same_accounts(ours: Run, theirs: Run) -> None:
         assert row["test_loss"] == pytest.approx(other["test_loss"], rel=1e-6)
         assert (row["train_loss"] or 0) == pytest.approx(other["train_loss"] or 0, rel=1e-6)
         assert row["consensus"] == pytest.approx(other["consensus"], rel=1e-5, abs=1e-6)
+    assert_same_clients(ours, theirs)
+
+
+def assert_same_clients(ours: Run, theirs: Run) -> None:
+    """What is told of each client. Who was late leaves off somewhere, so that its own weights are left to chance."""
+    settled = ("loss", "accuracy")
+    own = ("train_loss", "own_loss", "own_accuracy")
+    strategy = Specification.from_json(RunFolder(ours.folder).read_run()["specification"]).strategy
+    for row, other in zip(ours.clients, theirs.clients, strict=True):
+        assert row["completed"] == other["completed"]
+        if strategy.synchronous:
+            assert row["ranks"] == other["ranks"]
+        for key in (*settled, *own) if strategy.synchronous else settled:
+            assert row[key] == [value if value is None else pytest.approx(value, abs=2e-5) for value in other[key]]
 
 
 @pytest.mark.parametrize("name", [variant for variant in SYNCHRONOUS if variant not in LOOSE])

@@ -24,16 +24,28 @@ AS_ONE: dict[str, tuple[str, dict[str, Any]]] = {
     "data-parallel": ("data-parallel", MOMENTUM),
     "diloco": ("diloco:period=1,outer_lr=1,outer_momentum=0", MOMENTUM),
     "fedavg": ("fedavg", FULL_BATCH),
+    "fedbn": ("fedbn", FULL_BATCH),
+    "fedbuff": ("fedbuff:buffer=4", FULL_BATCH),
+    "feddyn": ("feddyn:alpha=5", FULL_BATCH),
+    "fednova": ("fednova", FULL_BATCH),
+    "fedopt": ("fedopt:server_optimizer=sgd", FULL_BATCH),
+    "fedper": ("fedper:layers=0", FULL_BATCH),
+    "fedprox": ("fedprox:mu=5", FULL_BATCH),
+    "fedsgd": ("fedsgd", FULL_BATCH | MOMENTUM),
     "gossip": ("gossip:topology=complete", MOMENTUM),
     "local-sgd": ("local-sgd:period=1", MOMENTUM),
+    "moon": ("moon:mu=0", FULL_BATCH),
     "parameter-server": ("parameter-server", MOMENTUM),
     "peer-gradients": ("peer-gradients", MOMENTUM),
     "post-local-sgd": ("post-local-sgd:period=1", MOMENTUM),
     "push-sum": ("push-sum:topology=complete", MOMENTUM),
+    "scaffold": ("scaffold", FULL_BATCH),
     "slow-momentum": ("slow-momentum:period=1,slow_momentum=0", MOMENTUM),
 }
 """for each strategy the options with which N workers with batches of b are one with batches of N · b"""
-NEVER_ONE = {"ad-psgd", "elastic-averaging"}
+LONGER = {"feddyn": 2}
+"""strategies whose steps are then so many times as long"""
+NEVER_ONE = {"ad-psgd", "elastic-averaging", "fedasync"}
 """strategies whose workers differ by design: no option makes them one"""
 
 
@@ -54,7 +66,7 @@ def test_many_workers_are_one_with_all_their_samples(name: str, tmp_path: Path) 
         initial_module(specification, task),
         (np.concatenate(parts) for parts in batches(specification, task)),
         task,
-        [specification.lr] * steps,
+        [specification.lr * LONGER.get(name, 1)] * steps,
         specification.chosen_optimizer,
     )
     assert distance(plain, run.weights) <= 1e-6
@@ -90,8 +102,11 @@ def test_a_server_that_waits_for_all_is_all_reduce_by_another_route(tmp_path: Pa
 
 
 def pair(one: str, other: str, tmp_path: Path, workers: int = 4, **options: Any) -> tuple[Run, Run]:
-    """Two variants on the same task with batch norm and skewed data."""
-    given = MOMENTUM | {"partition": PARTITIONS.parse("dirichlet:0.5"), "epochs": 3} | options
+    """Two variants on the same task with batch norm and skewed data.
+
+    Of these, batches of ten leave no last one of a single sample, on which batch norm cannot train.
+    """
+    given = MOMENTUM | {"partition": PARTITIONS.parse("dirichlet:0.5"), "epochs": 3, "batch_size": 10} | options
     first, second = (
         train(specify(variant, workers, **given), toy(Normed), tmp_path / str(place))
         for place, variant in enumerate((one, other))
@@ -116,6 +131,12 @@ SAME = {
     "slow momentum of none is local": ("slow-momentum:slow_momentum=0,period=3", "local-sgd:period=3"),
     "diloco with outer SGD(1) is local": ("diloco:outer_lr=1,outer_momentum=0,period=3", "local-sgd:period=3"),
     "one fragment an epoch or several": ("diloco:fragments=3", "diloco"),
+    "nobody is pulled": ("fedprox:mu=0", "fedavg"),
+    "a server that steps by SGD(1) averages": ("fedopt:server_optimizer=sgd", "fedavg"),
+    "no contrast": ("moon:mu=0", "fedavg"),
+    "a buffer for all, who are never late": ("fedbuff:buffer=4", "fedavg"),
+    "no layer stays": ("fedper:layers=0", "fedavg"),
+    "how far a single client goes does not matter": ("fednova:mu=0,fraction=0.25", "fedavg:fraction=0.25"),
 }
 
 
@@ -123,6 +144,49 @@ SAME = {
 def test_one_strategy_is_another(case: str, tmp_path: Path) -> None:
     one, other = pair(*SAME[case], tmp_path)
     assert distance(other.weights, one.weights) <= 1e-6
+
+
+ROUNDS = {"epochs": None, "rounds": 3}
+ALIKE = {
+    "variates are zero in the first round": ("scaffold", "fedavg", {"epochs": None, "rounds": 1}),
+    "all clients take as many steps": ("fednova:local_steps=5", "fedavg:local_steps=5", ROUNDS),
+    "all are pulled, and take as many steps": ("fednova:local_steps=5,mu=1", "fedprox:local_steps=5,mu=1", ROUNDS),
+    "a single step, for which nothing pulls": ("fedprox:local_steps=1,mu=1", "fedavg:local_steps=1", ROUNDS),
+    "the server steps by all gradients": ("fedsgd", "fedavg", {"batch_size": 240, "optimizer": SGD()}),
+}
+"""the same under these options"""
+NOT_ALIKE = {
+    "pulled": ("fedprox:mu=1", "fedavg", {}),
+    "variates at work": ("scaffold", "fedavg", {}),
+    "some take more steps": ("fednova", "fedavg", {}),
+    "memories": ("feddyn", "fedavg", {}),
+    "contrast": ("moon", "fedavg", {}),
+    "norms of one's own": ("fedbn", "fedavg", {}),
+    "a last layer of one's own": ("fedper", "fedavg", {}),
+    "a smaller buffer": ("fedbuff:buffer=3", "fedavg", {}),
+    "a clever server": ("fedopt", "fedavg", {}),
+}
+"""what a bug that switches a method off would make equal"""
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_one_federated_method_is_another(case: str, tmp_path: Path) -> None:
+    variant, parent, options = ALIKE[case]
+    one, other = pair(variant, parent, tmp_path, **options)
+    assert distance(other.weights, one.weights) <= 1e-6
+
+
+@pytest.mark.parametrize("case", NOT_ALIKE)
+def test_and_else_it_is_not(case: str, tmp_path: Path) -> None:
+    variant, parent, options = NOT_ALIKE[case]
+    one, other = pair(variant, parent, tmp_path, **options)
+    assert distance(other.weights, one.weights) > 1e-4
+
+
+def test_without_norms_nothing_stays_with_the_clients(tmp_path: Path) -> None:
+    options = MOMENTUM | {"partition": PARTITIONS.parse("dirichlet:0.5")}
+    runs = [train(specify(name, 4, **options), toy(), tmp_path / name) for name in ("fedbn", "fedavg")]
+    assert runs[0].weights.equal(runs[1].weights)
 
 
 def test_post_local_with_period_one_is_all_reduce(tmp_path: Path) -> None:
@@ -143,7 +207,8 @@ SIZE = 6 * 8 + 8 + 8 * 3 + 3
 @pytest.mark.parametrize(
     "variant",
     ["all-reduce", "all-reduce:collective=ring", "parameter-server", "peer-gradients", "data-parallel", "gossip",
-     "local-sgd:period=3", "post-local-sgd:period=3", "slow-momentum:period=3", "diloco:period=3", "fedavg"],
+     "local-sgd:period=3", "post-local-sgd:period=3", "slow-momentum:period=3", "diloco:period=3", "fedavg",
+     "fedbuff", "feddyn", "fednova", "scaffold"],
 )  # fmt: skip
 def test_lossless_compression_is_none(lossless: str, variant: str, tmp_path: Path) -> None:
     compressed = f"{variant}{',' if ':' in variant else ':'}compression={lossless}"

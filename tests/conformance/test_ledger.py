@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fleet import Fleet
 
 WORKERS = 5
+NORM, HEAD = 4 * 8, 8 * 3 + 3
+"""numbers of the toy model's norm, batch statistics included, and of its last layer"""
 EXPECTED: dict[str, Callable[["Case", int], float]] = {
     "single": lambda case, rank: 0,
     "all-reduce": lambda case, rank: case.steps * case.ring(4 * case.parameters),
@@ -30,14 +33,25 @@ EXPECTED: dict[str, Callable[["Case", int], float]] = {
     "diloco": lambda case, rank: case.fragments + case.total * case.ring(case.rest),
     "elastic-averaging": lambda case, rank: case.model_bytes * case.exchanges * (1 if rank == WORKERS else 1 / WORKERS),
     "fedavg": lambda case, rank: case.model_bytes * case.invitations(rank),
+    "fedasync": lambda case, rank: case.model_bytes * case.total * (WORKERS if rank == WORKERS else 1),
+    "fedbn": lambda case, rank: (case.model_bytes - 4 * NORM) * case.invitations(rank),
+    "fedbuff": lambda case, rank: case.model_bytes * case.total * (WORKERS if rank == WORKERS else 1),
+    "feddyn": lambda case, rank: case.model_bytes * case.invitations(rank),
+    "fednova": lambda case, rank: (case.model_bytes + 4 * (rank < WORKERS)) * case.invitations(rank),
+    "fedopt": lambda case, rank: case.model_bytes * case.invitations(rank),
+    "fedper": lambda case, rank: (case.model_bytes - 4 * HEAD) * case.invitations(rank),
+    "fedprox": lambda case, rank: case.model_bytes * case.invitations(rank),
+    "fedsgd": lambda case, rank: case.model_bytes * case.invitations(rank),
     "gossip": lambda case, rank: case.talk(rank, case.model_bytes),
     "local-sgd": lambda case, rank: case.averagings * case.ring(case.model_bytes),
+    "moon": lambda case, rank: case.model_bytes * case.invitations(rank),
     "parameter-server": lambda case, rank: (
         case.steps * (WORKERS * case.shard(rank) if rank >= WORKERS else case.model_bytes)
     ),
     "peer-gradients": lambda case, rank: case.steps * (WORKERS - 1) * 4 * case.parameters,
     "post-local-sgd": lambda case, rank: case.post_local,
     "push-sum": lambda case, rank: case.talk(rank, case.model_bytes + 8),
+    "scaffold": lambda case, rank: (case.model_bytes + 4 * case.parameters) * case.invitations(rank),
     "slow-momentum": lambda case, rank: case.averagings * case.ring(case.model_bytes),
 }
 """for each strategy the bytes that a node sends in the run; servers have the ranks from WORKERS on"""
@@ -243,6 +257,7 @@ REAL = [
     "local-sgd",
     "parameter-server:consistency=async",
     "peer-gradients:compression=top-k:9",
+    "fedavg:fraction=0.5,over_selection=1,deadline=100s",
 ]
 
 
@@ -250,7 +265,8 @@ REAL = [
 def test_a_real_nodes_time_adds_up_to_the_wall_clock(
     variant: str, tmp_path: Path, fleet: Callable[[int], "Fleet"]
 ) -> None:
-    specification = specify(variant, 2, epochs=20, evaluate_every=5)
+    specification = specify(variant, 2, epochs=60 if "deadline" in variant else 20)  # half of its clients are halted
+    specification = replace(specification, evaluate_every=specification.total // 4)  # nodes do not stop at one instant
     run = fleet(specification.nodes).train(specification, toy(Normed), tmp_path / "run")
     ledger, compressed = run.ledger, "compression" in variant
     assert ledger["seconds"] < ledger["wall_seconds"]

@@ -1,14 +1,35 @@
 """One worker is plain SGD, whatever the strategy."""
 
+from dataclasses import replace
 from math import cos, pi
 from pathlib import Path
 
 import pytest
-from table import EXTRA, VARIANTS, batches, cosine, craft, distance, flat, initial_module, plain_sgd, specify, train
-from torch import nn
+from table import (
+    CRAFT,
+    EXTRA,
+    VARIANTS,
+    Run,
+    batches,
+    cosine,
+    craft,
+    distance,
+    flat,
+    initial_module,
+    plain_sgd,
+    specify,
+    train,
+)
+from torch import Tensor, nn
 from toys import Normed, Plain, toy
 
+from manyhands import lab
+from manyhands.clusters.layout import Layout
+from manyhands.runs.folder import RunFolder
+from manyhands.runs.recorder import Checkpoint
+from manyhands.runs.specification import Specification
 from manyhands.strategies import STRATEGIES
+from manyhands.tasks.task import Task
 from manyhands.training.schedule import Cosine
 
 
@@ -18,11 +39,21 @@ def test_every_variant_is_of_a_registered_strategy() -> None:
 
 OTHERWISE = {
     "diloco": "outer_lr=1,outer_momentum=0",
+    "fedasync": "alpha=1",
+    "fedbuff": "server_lr=1",
+    "fednova": "mu=0",
+    "fedopt": "server_optimizer=sgd",
+    "fedprox": "mu=0",
+    "scaffold": "server_lr=1",
     "slow-momentum": "slow_momentum=0",
 }
-"""options with which strategies that take a step of their own after the local ones leave it out"""
+"""options with which strategies leave out what they do beside averaging"""
 ELASTIC = "elastic-averaging"
 """has a centre beside the worker, and a test of its own below"""
+AT_ONCE = "fedsgd"
+"""takes all samples at once, and has a test of its own below"""
+NEVER = (ELASTIC, AT_ONCE, "feddyn")
+"""of these the last bends the objective, even of one worker: tests/strategies hold it against its paper"""
 
 
 def plainly(variant: str) -> str:
@@ -33,7 +64,7 @@ def plainly(variant: str) -> str:
 @pytest.mark.parametrize("model", [Plain, Normed])
 @pytest.mark.parametrize(
     "variant",
-    [plainly(variant) for variant in VARIANTS if "compression=" not in variant and not variant.startswith(ELASTIC)],
+    [plainly(variant) for variant in VARIANTS if "compression=" not in variant and not variant.startswith(NEVER)],
 )
 def test_one_worker_is_plain_sgd(variant: str, model: type[nn.Module], tmp_path: Path) -> None:
     task = toy(model, samples=80)  # ten whole batches a pass, so that streams and passes draw the same ones
@@ -51,7 +82,38 @@ def test_one_worker_is_plain_sgd(variant: str, model: type[nn.Module], tmp_path:
         craft(variant),
         period,
     )
+    assert distance(plain, whole(run, specification, task)) <= 1e-6
+
+
+def whole(run: Run, specification: Specification, task: Task) -> Tensor:
+    """The weights of the run's model, with those of the worker where it has some of its own."""
+    learner = lab.prepare(specification, task).make_learner()
+    personal = specification.strategy.personal(Layout.of(learner.module))
+    if personal is None:
+        return run.weights
+    weights = learner.flatten(run.tensors)
+    weights[personal] = Checkpoint.load(RunFolder(run.folder)).tensors_of(0)["state/personal"]
+    return flat(learner.state_dict(weights))
+
+
+@pytest.mark.parametrize("model", [Plain, Normed])
+def test_one_worker_that_takes_all_samples_at_once_is_full_batch_sgd(model: type[nn.Module], tmp_path: Path) -> None:
+    """The optimiser is the server's, and goes on from round to round."""
+    task = toy(model, samples=80)
+    specification = specify(AT_ONCE, 1, optimizer=CRAFT, schedule=Cosine(), batch_size=80, epochs=20)
+    run = train(specification, task, tmp_path / "run")
+    plain = plain_sgd(
+        initial_module(specification, task),
+        (indices for (indices,) in batches(specification, task)),
+        task,
+        cosine(specification.lr, 20),
+        CRAFT,
+    )
     assert distance(plain, run.weights) <= 1e-6
+    small = train(replace(specification, batch_size=9), task, tmp_path / "small")
+    if model is Plain:  # batch norm sees what is computed at once
+        assert distance(plain, small.weights) <= 1e-6
+    assert small.history[-1]["samples"] == run.history[-1]["samples"] == 20 * 80
 
 
 @pytest.mark.parametrize(("period", "pull"), [(1, 0.5), (3, 0.9)])

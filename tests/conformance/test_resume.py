@@ -46,7 +46,13 @@ def test_resumed_twice_is_uninterrupted(variant: str, tmp_path: Path) -> None:
     assert [row["completed"] for row in resumed.history] == list(range(specification.total + 1))
 
 
-@pytest.mark.parametrize("variant", ["gossip", "parameter-server:consistency=async", "fedavg:fraction=0.5", "ad-psgd"])
+RESUMED = [
+    *("gossip", "parameter-server:consistency=async", "ad-psgd", "fedavg:fraction=0.5", "scaffold:fraction=0.5"),
+    *("fedbuff:buffer=3,fraction=0.5", "fedopt:fraction=0.5", "fedper:fraction=0.5"),
+]
+
+
+@pytest.mark.parametrize("variant", RESUMED)
 def test_resumed_from_an_evaluation_some_epochs_ago(variant: str, tmp_path: Path) -> None:
     """Interrupted when epochs 3 and 4 have not been saved yet: they are done again."""
     task = toy(Dropped)

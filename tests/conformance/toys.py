@@ -1,6 +1,9 @@
 """A task small enough to train in milliseconds. Processes import it by name, so it lives at module level."""
 
+import time
+
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from manyhands.tasks.task import Task
@@ -48,3 +51,12 @@ def toy(model: type[nn.Module] = Plain, samples: int = 240) -> Task:
     inputs = torch.randn(samples + 30, FEATURES, generator=generator)
     inputs[:, :CLASSES] += torch.eye(CLASSES)[targets]
     return Task(model=model, train=(inputs[:samples], targets[:samples]), test=(inputs[samples:], targets[samples:]))
+
+
+class Dawdling(Plain):
+    """Slow in one process of a cluster, that of rank 1: a fifth of a second for each batch."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training and dist.is_initialized() and dist.get_rank() == 1:
+            time.sleep(0.2)
+        return super().forward(inputs)

@@ -34,6 +34,16 @@ GOLDEN = {
     "slow-momentum:period=3": (0.015958586, 0.81804, 753600),
     "diloco:period=3,fragments=2": (0.018135386, 0.75229, 942000),
     "elastic-averaging:period=3": (0.015760986, 1.26104, 1004800),
+    "fedprox:fraction=0.5,mu=0.5": (0.028362084, 0.88412, 502400),
+    "scaffold:fraction=0.5,server_lr=0.7": (0.031312443, 0.89588, 1004800),
+    "fednova": (0.015670819, 1.06499, 502432),
+    "fedopt": (0.015670745, 1.39222, 502400),
+    "feddyn:fraction=0.5": (0.028783527, 0.74289, 502400),
+    "moon:mu=5": (0.024109205, 1.04279, 502400),
+    "fedsgd": (0.015324851, 1.90528, 502400),
+    "fedasync": (0.015593087, 1.17810, 502400),
+    "fedbuff:buffer=2": (0.015659852, 0.90689, 502400),
+    "fedper": (0.013081087, 1.00433, 0),
 }
 """by strategy: seconds on the simulated clock, test loss, bytes sent by all nodes, after the last epoch or round"""
 

@@ -5,6 +5,7 @@ from math import inf
 from typing import ClassVar, Literal
 
 from manyhands.clusters.quantities import bytes_per_second, nanoseconds
+from manyhands.clusters.spread import Even, Spread
 from manyhands.errors import UserError
 
 CLUSTERS: dict[str, type["Cluster"]] = {}
@@ -41,6 +42,12 @@ class Simulated(Cluster):
     """computations carried out at once; default: one a core. Changes how long it takes, never the result"""
     collectives: Literal["rounds", "messages"] = "rounds"
     """how collective operations are simulated: as a whole, in rounds, or message by message"""
+    executor: Literal["auto", "single", "stacked"] = "auto"
+    """how local steps are computed: client by client, or of several at once, which models of dense layers gain by"""
+    speeds: Spread = Even()
+    """factors by which computing takes longer at each worker, drawn from the seed; servers are as the profile has it"""
+    links: Spread = Even()
+    """factors by which each worker's interface is slower than --cluster.bandwidth, in both directions"""
 
     name = "simulated"
     default_workers = 8
@@ -59,6 +66,15 @@ class Simulated(Cluster):
     def slow_factors(self) -> dict[int, float]:
         """The factor by which each slow node is slower."""
         return _slow_factors(self.slow)
+
+    def computing_factors(self, workers: int, seed: int) -> dict[int, float]:
+        """The factor by which computing takes longer, of nodes that are not as the profile has it."""
+        factors = self.speeds.factors(workers, seed, "speeds")
+        return factors | {rank: slow * factors.get(rank, 1.0) for rank, slow in self.slow_factors().items()}
+
+    def link_factors(self, workers: int, seed: int) -> dict[int, float]:
+        """The factor by which an interface is slower, of nodes whose is not nominal."""
+        return self.links.factors(workers, seed, "links")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,15 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from manyhands.clusters.collectives import Collective
+from manyhands.training.contrast import Contrast
+from manyhands.training.objective import PLAIN, Objective
 from manyhands.training.sampler import Batch
 
 T = TypeVar("T")
 Tensors = tuple[Tensor, ...]
 NOTHING = -1
-"""the recorded outcome of a look for messages when there was none, and of a claim when all was taken"""
+"""the recorded outcome of a look for messages when there was none, of a wait that ended before one came, and of a claim
+when all was taken; the number of a job that has none"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +41,15 @@ class MeanGradient(Effect[Tensor]):
 
 
 @dataclass(frozen=True, eq=False)
-class Train(Effect[None]):
-    """Local steps, one a batch, with a fresh optimiser: changes the node's weights."""
+class Train(Effect[bool]):
+    """Local steps, one a batch, with a fresh optimiser: changes the node's weights. False if they were halted."""
 
     batches: Sequence[Batch]
+    objective: Objective = PLAIN
+    job: int = NOTHING
+    """by which they can be halted; NOTHING: they cannot"""
+    contrast: Contrast | None = None
+    """a term of the loss that compares what models make of the samples"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +76,14 @@ class Message:
 
 @dataclass(frozen=True, eq=False)
 class Receive(Effect[Message | None]):
-    """The next message from a node, or from any; None when the conductors have finished and none will come."""
+    """The next message from a node, or from any; None when the conductors have finished and none will come.
+
+    From any it can be waited for up to a time: then None is answered where none has come before.
+    """
 
     source: int | None
+    until: float | None = None
+    """seconds on the cluster's clock; None: for as long as it takes"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +113,29 @@ class Load(Effect[Tensors]):
     """The samples of a batch themselves, prepared for the model: inputs [b, …] and targets int64 [b]."""
 
     batch: Batch
+
+
+@dataclass(frozen=True, eq=False)
+class Halt(Effect[None]):
+    """Tell nodes to leave off the local steps of a job after the batch in progress; does not wait for it.
+
+    Who has not begun them does not begin; who is through with them has nothing to leave off.
+    """
+
+    ranks: Sequence[int]
+    job: int
+
+
+@dataclass(frozen=True, eq=False)
+class Now(Effect[float]):
+    """What the cluster's clock shows, in seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sleep(Effect[None]):
+    """Do nothing for a while."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import ceil
 
 import numpy as np
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from manyhands import seeds
+from manyhands.clusters.faults import Fault, LabelFlip, by_rank
 from manyhands.clusters.layout import Layout
 from manyhands.clusters.node import Node
 from manyhands.errors import UserError
 from manyhands.runs.specification import Specification
 from manyhands.runs.trace import Trace, limit_for
-from manyhands.tasks.partition import Iid
-from manyhands.tasks.task import Task
+from manyhands.tasks.partition import Iid, share_test_set, skewed
+from manyhands.tasks.task import Samples, Task
 from manyhands.training.learner import Learner
 from manyhands.training.optimizer import decay_mask
 from manyhands.training.plan import Plan
@@ -57,7 +58,7 @@ class Experiment:
         if spec.strategy.pools_data:
             return self._pooled(samples)
         rng = seeds.stream(spec.seed, "partition")
-        return spec.partition.split(self.task.train.targets.cpu().numpy(), spec.size, rng)
+        return spec.partition.split(self.task.train.targets.cpu().numpy(), spec.size, rng, self.task.groups)
 
     def _pooled(self, samples: int) -> list[np.ndarray]:
         """The first worker holds everything."""
@@ -67,9 +68,42 @@ class Experiment:
         return [np.arange(samples), *[np.arange(0)] * (spec.size - 1)]
 
     @cached_property
+    def test_parts(self) -> list[np.ndarray]:
+        """For each worker the positions of its samples in the test set, shared out as the training set is."""
+        targets = [samples.targets.cpu().numpy() for samples in (self.task.train, self.task.test)]
+        return share_test_set(targets[0], self.parts, targets[1], seeds.stream(self.specification.seed, "test parts"))
+
+    @cached_property
     def placed_task(self) -> Task:
-        """The task with its samples on the device that computes."""
-        return self.task.to(self.device)
+        """The task on the device that computes; its inputs differ from worker to worker where the partition says so."""
+        task, partition = self.task, self.specification.partition
+        if partition.skews:
+            train, test = (
+                Samples(skewed(partition, samples.inputs, parts, self._feature_streams(where)), samples.targets)
+                for where, samples, parts in (("train", task.train, self.parts), ("test", task.test, self.test_parts))
+            )
+            task = replace(task, train=train, test=test)
+        return self._mislabelled(task).to(self.device)
+
+    @cached_property
+    def faults(self) -> dict[int, tuple[Fault, ...]]:
+        """Of each worker that has any."""
+        spec = self.specification
+        return by_rank(spec.faults, spec.size, spec.seed)
+
+    def _mislabelled(self, task: Task) -> Task:
+        """With the labels of those workers turned round that lie about theirs: y becomes classes - 1 - y."""
+        liars = [rank for rank, faults in self.faults.items() if any(isinstance(fault, LabelFlip) for fault in faults)]
+        if not liars:
+            return task
+        places = torch.from_numpy(np.concatenate([self.parts[rank] for rank in liars]))
+        targets = task.train.targets.clone()
+        targets[places] = len(task.classes) - 1 - targets[places]
+        return replace(task, train=Samples(task.train.inputs, targets))
+
+    def _feature_streams(self, where: str) -> Callable[[int], np.random.Generator]:
+        """Random numbers of each worker, to change its inputs."""
+        return partial(seeds.stream, self.specification.seed, "features", where)
 
     @cached_property
     def plan(self) -> Plan:
@@ -84,12 +118,18 @@ class Experiment:
             warm_up_start=0.0 if spec.lr_scaling == "none" else 1 / scale,
         )
 
+    def blank_module(self) -> torch.nn.Module:
+        """The model without values: layers and shapes alone."""
+        with torch.device("meta"):
+            return self.task.model()
+
     def check(self) -> None:
-        """Raise UserError if strategy, optimiser and model do not go together."""
-        with torch.device("meta"):  # shapes alone
-            module = self.task.model()
+        """Raise UserError if strategy, optimiser, partition and task do not go together."""
+        self.specification.partition.check_inputs(self.task.train.inputs)
         strategy, optimizer = self.specification.strategy, self.specification.chosen_optimizer
-        strategy.fit(sum(p.numel() for p in module.parameters() if p.requires_grad))
+        layout = Layout.of(self.blank_module())
+        strategy.fit(layout.parameters)
+        strategy.fit_layers(layout)
         if strategy.sharded and not optimizer.elementwise:
             needs = "norms of whole layers" if optimizer.layerwise else "the norm of the whole gradient to clip it"
             raise UserError(
@@ -110,7 +150,7 @@ class Experiment:
         """A function that makes the node of a rank. ``learner`` gives the weights that all nodes start with."""
         spec = self.specification
         mask = decay_mask(learner.module).to(self.device) if spec.chosen_optimizer.needs_decay_mask else None
-        layout = Layout(learner.parameters, learner.buffers, learner.shapes)
+        layout = Layout.of(learner.module)
         samples = [len(part) for part in self.parts]
 
         def make(rank: int) -> Node:
@@ -131,8 +171,10 @@ class Experiment:
                 conductors=self.conductors,
                 compression=spec.strategy.compression,
                 shard=self.shard(rank, layout),
+                faults=self.faults.get(rank, ()),
                 keeps_weights=rank in self.conductors or spec.strategy.followers_keep_weights,
                 trace=Trace(limit_for(spec.nodes)),
+                evaluates_after=spec.evaluates_after,
             )
 
         return make

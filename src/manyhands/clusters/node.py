@@ -6,45 +6,48 @@ out under its own clock, and answers. What can be built from other effects is bu
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import fsum
+from math import fsum, isfinite
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from manyhands import seeds
 from manyhands.clusters import collectives
 from manyhands.clusters.collectives import Collective, Native
 from manyhands.clusters.compressing import NATIVE, Compressing
+from manyhands.clusters.drawing import Drawing
 from manyhands.clusters.effects import (
+    NOTHING,
     AllReduce,
     Claim,
     Gradient,
     Load,
     MeanGradient,
     Message,
-    Poll,
     Quiet,
     Receive,
-    Send,
     Tensors,
     Train,
 )
+from manyhands.clusters.faults import Fault, Faulty
 from manyhands.clusters.layout import Layout
+from manyhands.clusters.talking import Talking
 from manyhands.compression import Compression, Uncompressed
 from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.trace import Kind, Trace
+from manyhands.training.contrast import Contrast
+from manyhands.training.objective import Objective
 from manyhands.training.optimizer import Optimizer
 from manyhands.training.plan import Plan
+from manyhands.training.reach import reach
 from manyhands.training.sampler import Batch, Sampler
 
 Role = Literal["worker", "server"]
 
 
 @dataclass(eq=False)
-class Node(Compressing):
+class Node(Talking, Drawing, Compressing, Faulty):
     """One participant as its strategy sees it.
 
     Workers have the ranks 0 … W-1, servers those that follow.
@@ -69,6 +72,8 @@ class Node(Compressing):
     """which of the parameters a server answers for, where several share them; all elsewhere"""
     keeps_weights: bool = True
     """whether its weights are its own, for a checkpoint to keep; a worker that answers a server may have none"""
+    faults: tuple[Fault, ...] = ()
+    """what it does wrong on purpose"""
     collapses: bool = False
     """whether the cluster carries out a collective operation as a whole instead of message by message"""
     _weights: Tensor | None = None
@@ -83,6 +88,10 @@ class Node(Compressing):
     """share of the whole training done, 0 to 1; travels with messages, so that workers know what servers know"""
     samples: int = 0
     """training samples that this node computed on"""
+    job: int = NOTHING
+    """by which its local steps can be halted from now on; NOTHING: they cannot"""
+    figures: dict[str, float] = field(default_factory=dict)
+    """what a conductor counts beside, by name, such as the replies that came too late; see `count`"""
     loss_sum: float = 0.0
     loss_samples: int = 0
     vector_bytes: int = 0
@@ -91,6 +100,8 @@ class Node(Compressing):
     """of these, what compression moved"""
     ledger: Ledger = field(default_factory=Ledger)
     trace: Trace = field(default_factory=Trace)
+    evaluates_after: Callable[[int], bool] = field(default=lambda completed: True)
+    """whether an evaluation follows after so many epochs or rounds"""
     arithmetic: Kind = "compute"
     """the account on which its own arithmetic is put"""
     lap: Callable[[], object] = field(default=lambda: None)
@@ -107,8 +118,23 @@ class Node(Compressing):
 
     @weights.setter
     def weights(self, value: Tensor) -> None:
-        if value is not self._weights:
-            self.weights.copy_(value)
+        if self._weights is None:
+            self._weights = torch.empty_like(self.initial_weights).copy_(value)
+        elif value is not self._weights:
+            self._weights.copy_(value)
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether it has weights now: a client that was never asked, or has forgotten what it was sent, has none."""
+        return self._weights is not None
+
+    def forget(self, completed: int | None = None) -> None:
+        """Let go of weights that are not its own: a client's, which is sent others when it is asked again.
+
+        Unless an evaluation follows when so many epochs or rounds are completed: that looks at clients' weights.
+        """
+        if not self.keeps_weights and (completed is None or not self.evaluates_after(completed)):
+            self._weights = None
 
     @property
     def parameters(self) -> Tensor:
@@ -180,8 +206,12 @@ class Node(Compressing):
 
     async def incoming(self, source: int) -> AsyncIterator[Message]:
         """The messages of a conductor, until it has finished."""
-        while (message := await Receive(source)) is not None:
+        while True:
+            message = await Receive(source)
+            if message is None:
+                return
             yield message
+            del message  # thousands of clients wait here: none of them shall keep what it had last
 
     async def claim(self) -> int | None:
         """One of the steps that all workers share out in this epoch, the fast taking more; None when all are taken."""
@@ -190,33 +220,6 @@ class Node(Compressing):
         if number is not None:
             self.advance(number / limit)
         return number
-
-    # ---- data
-
-    def next_batch(self, step: int = 0) -> Batch:
-        """The next batch of the endless stream of this worker's samples."""
-        assert self.sampler is not None, "servers hold no samples"
-        number = self.sampler.drawn
-        ends_epoch = (step + 1) % self.steps_per_epoch == 0
-        return Batch(self.sampler.next_batch(), number, step, ends_epoch)
-
-    def local_batches(self, epochs: int) -> list[Batch]:
-        """The batches of so many whole passes over this worker's samples."""
-        assert self.sampler is not None, "servers hold no samples"
-        batches = []
-        for _ in range(epochs):
-            number = self.sampler.drawn
-            batches += [Batch(indices, number + i) for i, indices in enumerate(self.sampler.one_pass())]
-        return batches
-
-    def batch_of(self, inputs: Tensor, targets: Tensor, number: int) -> Batch:
-        """A batch of samples that were sent: inputs [b, …], targets int64 [b]; ``number`` is its sender's count."""
-        return Batch(np.empty(0, dtype=np.int64), number, tensors=(inputs, targets))
-
-    def choose(self, candidates: Sequence[int], size: int, *purpose: int | str) -> list[int]:
-        """``size`` of the candidates, uniformly without replacement, in ascending order; the same at every node."""
-        chosen = seeds.stream(self.seed, *purpose).choice(len(candidates), size, replace=False)
-        return [candidates[i] for i in sorted(chosen.tolist())]
 
     # ---- what outlives an epoch or round, beside the weights
 
@@ -247,8 +250,31 @@ class Node(Compressing):
     async def load(self, batch: Batch) -> Tensors:
         return await Load(batch)
 
-    async def train(self, batches: Sequence[Batch]) -> None:
-        await Train(batches)
+    async def train(
+        self,
+        batches: Sequence[Batch],
+        *,
+        pull: float = 0.0,
+        anchor: Tensor | None = None,
+        offset: Tensor | None = None,
+        contrast: tuple[float, float, Tensor, Tensor] | None = None,
+    ) -> bool:
+        """Local steps, one a batch, with a fresh optimiser, on F(w) + ⟨offset, w⟩ + pull/2 · ‖w − anchor‖².
+
+        ``anchor`` and ``offset``: float32 [T]. ``contrast``: the fields of a `Contrast`, a further term. False if they
+        were halted: then a node that keeps its weights has those of before, and one that keeps none nothing of use.
+        """
+        before = self.weights.clone() if self.keeps_weights and self.job != NOTHING else None
+        done = await Train(
+            batches, Objective(pull, anchor, offset), self.job, Contrast(*contrast) if contrast else None
+        )
+        if before is not None and not done:
+            self.weights = before
+        return done
+
+    def reach(self, steps: int, pull: float = 0.0) -> float:
+        """How far so many local steps go, in learning rates, if each gradient is 1: of plain SGD, their number."""
+        return reach(self.optimizer, steps, self.lr * pull)
 
     def step(self, gradient: Tensor, scale: float = 1.0) -> None:
         """One step of the node's own optimiser, with ``scale`` times the learning rate of now; gradient float32 [T]."""
@@ -271,9 +297,14 @@ class Node(Compressing):
         self.vector_bytes += 3 * len(tensors) * mean.nbytes
         return mean
 
+    def count(self, **figures: float) -> None:
+        """Add to the node's figures, by name."""
+        for name, more in figures.items():
+            self.figures[name] = self.figures.get(name, 0) + more
+
     def record(self, loss: float, samples: int, step: int) -> None:
         """Note the loss of one batch; raises RunError if it is no number."""
-        if not np.isfinite(loss):
+        if not isfinite(loss):
             raise RunError(
                 f"the loss is {loss} at step {step} of worker {self.rank}: the training diverged; "
                 f"a smaller --lr (now {self.lr:g}) or --optimizer.clip-norm may help"
@@ -283,33 +314,6 @@ class Node(Compressing):
         self.loss_samples += samples
 
     # ---- talking
-
-    async def send(self, to: int, *tensors: Tensor, tag: int = 0) -> None:
-        await Send(to, tensors, tag)
-
-    async def receive(self, source: int | None) -> Message:
-        """The next message from ``source``."""
-        message = await Receive(source)
-        if message is None:
-            raise RunError(f"node {self.rank} waits for a message that will not come: the conductors have finished")
-        return message
-
-    async def receive_any(self) -> Message:
-        """The next message from anybody."""
-        return await self.receive(None)
-
-    async def poll(self) -> Message | None:
-        """The next message from anybody if one is there already."""
-        return await Poll()
-
-    async def broadcast(self, to: Iterable[int], *tensors: Tensor, tag: int = 0) -> None:
-        """The same message to several nodes."""
-        for rank in to:
-            await self.send(rank, *tensors, tag=tag)
-
-    async def gather(self, sources: Iterable[int]) -> list[Message]:
-        """One message from each of the nodes, in the order given."""
-        return [await self.receive(source) for source in sources]
 
     async def all_reduce(self, tensor: Tensor, collective: Collective = NATIVE) -> Tensor:
         """The mean over all workers of a vector that each of them holds."""
@@ -350,6 +354,7 @@ class Node(Compressing):
             "samples": self.samples,
             "sampler": self.sampler.state() if self.sampler else None,
             "ledger": self.ledger.state(),
+            "figures": self.figures,
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -366,6 +371,7 @@ class Node(Compressing):
         if self.sampler:
             self.sampler.restore(numbers["sampler"])
         self.ledger = Ledger(**numbers["ledger"])
+        self.figures = dict(numbers.get("figures", {}))
         for key, value in tensors.items():
             kind, _, name = key.partition("/")
             if kind == "weights":

@@ -2,39 +2,46 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 from torch._C._distributed_c10d import Store
 
+from manyhands.clusters.appraisal import Appraisal, AtClient
 from manyhands.clusters.cluster import Processes
 from manyhands.clusters.effects import (
     NOTHING,
     AllReduce,
     Claim,
     Gradient,
+    Halt,
     Load,
     MeanGradient,
     Message,
+    Now,
     Poll,
     Quiet,
     Receive,
     Send,
+    Sleep,
     Tensors,
     Train,
 )
 from manyhands.clusters.experiment import Experiment
 from manyhands.clusters.processes.account import Account, Transfer
 from manyhands.clusters.processes.counters import Meter
+from manyhands.clusters.processes.notices import Notices
 from manyhands.clusters.processes.parallel import Parallel, count
 from manyhands.clusters.processes.stopwatch import Stopwatch
-from manyhands.clusters.processes.wire import Kind, Wire, naming_peers
+from manyhands.clusters.processes.wire import Header, Kind, Wire, json_bytes, naming_peers, tensor_bytes, unbytes
+from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.recorder import Checkpoint, Recorder
 from manyhands.runs.trace import Trace
@@ -48,12 +55,14 @@ class Driver:
         self.experiment, self.store, self.recorder = experiment, store, recorder
         self.learner = experiment.make_learner()
         self.node = experiment.make_nodes(self.learner)(rank)
+        self.appraisal = Appraisal(experiment, self.node.layout)
         self.strategy = experiment.specification.strategy
         self.alone = experiment.specification.nodes == 1
         self.lead = experiment.conductors[0]
         options = experiment.specification.cluster
         assert isinstance(options, Processes)
-        timeout = timedelta(seconds=options.timeout)
+        self.timeout = timeout = timedelta(seconds=options.timeout)
+        self.notices = Notices(store, rank)
         self.wire = Wire(rank, experiment.device, timeout)
         self.meter = Meter(options, experiment.specification.nodes)
         self.watch = Stopwatch(self.meter)
@@ -108,14 +117,28 @@ class Driver:
         with self.account.timed("compute", "loading"):
             return self.learner.inputs(effect.batch, self.node.rank)
 
-    def _train(self, effect: Train) -> None:
+    def _train(self, effect: Train) -> bool:
         node = self.node
         with self.account.timed("compute", "local steps"):
             losses = self.learner.train(
-                node.weights, effect.batches, node.rank, node.optimizer, node.lr, node.decay_mask
+                node.weights,
+                self.notices.until_halted(effect.batches, effect.job),
+                node.rank,
+                node.optimizer,
+                node.lr,
+                node.decay_mask,
+                effect.objective,
+                effect.contrast,
             )
         for batch, loss in zip(effect.batches, losses, strict=False):
             node.record(loss, len(batch), batch.number)
+        if effect.job != NOTHING:
+            self.order.append(len(losses))
+        return len(losses) == len(effect.batches)
+
+    def _halt(self, effect: Halt) -> None:
+        with self.account.timed("exposed", "halting"):
+            self.notices.halt(effect.ranks, effect.job)
 
     def _mean_gradient(self, effect: MeanGradient) -> Tensor:
         """Backward in DistributedDataParallel, which reduces each bucket while the next is computed."""
@@ -130,16 +153,20 @@ class Driver:
         with self.account.timed("exposed", f"to {effect.to}"):
             size = self.wire.send(effect.to, Kind.DATA, *effect.tensors, progress=node.progress, tag=effect.tag)
             if self.strategy.polls:
-                self.store.add(f"announced/{effect.to}", 1)
+                self.notices.announce(effect.to)
         node.ledger.note_sent(size)
 
     def _receive(self, effect: Receive) -> Message | None:
         """The wait for a message's header is waiting for its sender; the rest is the transfer."""
+        if effect.until is not None and not self.notices.wait(self.received, partial(self._left, effect.until)):
+            self.account.lap("waiting", "for anybody")
+            self.order.append(NOTHING)
+            return None
         while True:
             header = self.wire.receive_header(effect.source)
             self.account.lap("waiting", f"for {'anybody' if effect.source is None else effect.source}")
             if header.kind == Kind.REPORT_PLEASE:
-                self._report_and_wait(last=bool(header.tag))
+                self._report_and_wait(header)
             elif header.kind == Kind.CLOSE:
                 return None
             else:
@@ -154,10 +181,13 @@ class Driver:
             self.order.append(header.source)
         return Message(header.source, tensors, header.tag)
 
+    def _left(self, until: float) -> float:
+        """Seconds until a time on the clock."""
+        return until - self.watch.now() / 1e9
+
     def _poll(self, _: Poll) -> Message | None:
-        """Gloo cannot tell whether a message is there without waiting for it, so each is announced in the store."""
         with self.account.timed("exposed", "polling"):
-            announced = self.store.add(f"announced/{self.node.rank}", 0)
+            announced = self.notices.announced()
         if announced > self.received:
             return self._receive(Receive(None))
         self.order.append(NOTHING)
@@ -181,6 +211,21 @@ class Driver:
             count(self.node, mean)
         return mean
 
+    # ---- time
+
+    def _now(self, _: Now) -> float:
+        self.order.append(self.watch.now())
+        return self.order[-1] / 1e9
+
+    def _sleep(self, effect: Sleep) -> None:
+        if effect.seconds >= self.timeout.total_seconds():
+            raise RunError(
+                f"node {self.node.rank} would be silent for {effect.seconds:.0f} s, and count as dead: "
+                f"give a --cluster.timeout above that, now {self.timeout.total_seconds():g}"
+            )
+        with self.account.timed("waiting", "asleep"):
+            time.sleep(effect.seconds)
+
     # ---- the end of an epoch or round
 
     def _quiet(self, _: Quiet) -> None:
@@ -194,10 +239,11 @@ class Driver:
         last = self.node.completed == self.node.plan.total
         with self.account.paused():
             self._settle()
-            if self.node.rank == self.lead:  # at once: until then followers take the evaluation for waiting
-                for rank in self._followers():
-                    self.wire.send(rank, Kind.REPORT_PLEASE, tag=int(last))
             mean, distance = self._result()
+            if self.node.rank == self.lead:  # before it evaluates: until then followers take that for waiting
+                given = () if self.appraisal.personal is None else (mean,)
+                for rank in self._followers():
+                    self.wire.send(rank, Kind.REPORT_PLEASE, *given, tag=int(last))
             part = self._evaluate_part(mean)
             if self.node.rank == self.lead:
                 self._take_down(mean, distance, part, last)
@@ -211,11 +257,15 @@ class Driver:
         with naming_peers():
             self.account.settle(self.worker_group if together else None, len(self.experiment.workers))
 
-    def _report_and_wait(self, last: bool) -> None:
-        """A follower answers the lead between two messages."""
+    def _report_and_wait(self, header: Header) -> None:
+        """A follower answers the lead between two messages, and may be sent the run's weights to try them out."""
         with self.account.paused():
             self.account.settle(None, 1)
-            self._report(0.0, None, last)
+            weights = self.wire.receive_tensors(header)
+            here = None
+            if self.appraisal.by_client:
+                here = self.appraisal.at_client(self.learner, self.node, weights[0] if weights else None)
+            self._report(0.0, None, bool(header.tag), here)
             self.wire.expect(self.lead, Kind.GO_ON)
 
     def _result(self) -> tuple[Tensor, float]:
@@ -229,16 +279,19 @@ class Driver:
     def _evaluate_part(self, weights: Tensor) -> Evaluation | None:
         """This conductor's share of the test set."""
         place, conductors = self.node.rank - self.lead, len(self.experiment.conductors)
-        parts = self.experiment.placed_task.test.parts(500)[place::conductors]
-        return Evaluation.merge([self.learner.evaluate(weights, part) for part in parts]) if parts else None
+        jobs = self.appraisal.on_test_set(weights)[place::conductors]
+        return Evaluation.merge([job(self.learner) for job in jobs]) if jobs else None
 
-    def _own_report(self, distance: float, part: Evaluation | None, last: bool) -> dict[str, Any]:
+    def _own_report(
+        self, distance: float, part: Evaluation | None, last: bool, here: AtClient | None = None
+    ) -> dict[str, Any]:
         ledger = self.node.ledger
         ledger.measured, ledger.measured_why = self.meter.total, self.meter.why
         self.account.lap("evaluation")
         report = {
             "distance": distance,
             "evaluation": part.state() if part else None,
+            "client": here.state() if here else None,
             "loss": [self.node.loss_sum, self.node.loss_samples],
             "numbers": self.node.numbers(),
             "order": self.order,
@@ -248,9 +301,10 @@ class Driver:
         self.order = []
         return report
 
-    def _report(self, distance: float, part: Evaluation | None, last: bool) -> None:
+    def _report(self, distance: float, part: Evaluation | None, last: bool, here: AtClient | None = None) -> None:
         tensors = {key: value.cpu().contiguous() for key, value in self.node.tensors().items()}
-        self.wire.send(self.lead, Kind.REPORT, _bytes(self._own_report(distance, part, last)), _pack(tensors))
+        report = self._own_report(distance, part, last, here)
+        self.wire.send(self.lead, Kind.REPORT, json_bytes(report), tensor_bytes(tensors))
 
     def _take_down(self, mean: Tensor, distance: float, part: Evaluation | None, last: bool) -> None:
         """The lead collects all reports, writes a row and a checkpoint, and lets everybody go on."""
@@ -261,13 +315,14 @@ class Driver:
         tensors = {f"{self.lead}/{key}": value for key, value in self.node.tensors().items()}
         for rank in others:
             report, state = self.wire.expect(rank, Kind.REPORT)
-            by_rank[rank] = json.loads(_unbytes(report))
-            tensors |= {f"{rank}/{key}": value for key, value in load(_unbytes(state)).items()}
+            by_rank[rank] = json.loads(unbytes(report))
+            tensors |= {f"{rank}/{key}": value for key, value in load(unbytes(state)).items()}
         reports = [by_rank[rank] for rank in range(specification.nodes)]
         numbers = {rank: report["numbers"] for rank, report in enumerate(reports)}
         losses = [sum(report["loss"][i] for report in reports) for i in (0, 1)]
-        evaluation = Evaluation.merge(
-            [Evaluation.from_state(report["evaluation"]) for report in reports if report["evaluation"]]
+        evaluation, clients = self.appraisal.sum_up(
+            [Evaluation.from_state(report["evaluation"]) for report in reports if report["evaluation"]],
+            {rank: AtClient.from_state(report["client"]) for rank, report in by_rank.items() if report["client"]},
         )
         self.recorder.record(
             completed,
@@ -277,6 +332,8 @@ class Driver:
             train_loss=losses[0] / losses[1] if losses[1] else None,
             consensus=math.sqrt(sum(r["distance"] for r in reports) / len(self.experiment.conductors)),
             bytes_sent=sum(report["numbers"]["ledger"]["bytes_sent"] for report in reports),
+            clients=clients,
+            figures=self.node.figures,
         )
         if not self.strategy.synchronous:
             self.recorder.record_order(completed, {rank: report["order"] for rank, report in enumerate(reports)})
@@ -301,11 +358,12 @@ class Driver:
                 if rank == self.lead:
                     self.node.restore(numbers, checkpoint.tensors_of(rank))
                 else:
-                    self.wire.send(rank, Kind.RESTORE, _bytes([now, numbers]), _pack(checkpoint.tensors_of(rank)))
+                    tensors = tensor_bytes(checkpoint.tensors_of(rank))
+                    self.wire.send(rank, Kind.RESTORE, json_bytes([now, numbers]), tensors)
             return now
         message, tensors = self.wire.expect(self.lead, Kind.RESTORE)
-        now, numbers = json.loads(_unbytes(message))
-        self.node.restore(numbers, load(_unbytes(tensors)))
+        now, numbers = json.loads(unbytes(message))
+        self.node.restore(numbers, load(unbytes(tensors)))
         return now
 
     def _finish(self, weights: Tensor, evaluation: Evaluation, reports: list[dict[str, Any]]) -> None:
@@ -331,16 +389,7 @@ class Driver:
         Claim: _claim,
         AllReduce: _all_reduce,
         Quiet: _quiet,
+        Halt: _halt,
+        Now: _now,
+        Sleep: _sleep,
     }
-
-
-def _bytes(data: Any) -> Tensor:
-    return torch.from_numpy(np.frombuffer(json.dumps(data).encode(), dtype=np.uint8).copy())
-
-
-def _pack(tensors: dict[str, Tensor]) -> Tensor:
-    return torch.from_numpy(np.frombuffer(save(tensors), dtype=np.uint8).copy())
-
-
-def _unbytes(tensor: Tensor) -> bytes:
-    return tensor.numpy().tobytes()

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -132,20 +133,26 @@ def _do(job: Job, place: Place, backend: str, store: Store, pipe: Connection) ->
             dist.destroy_process_group()
         return result
     except (UserError, RunError) as error:
-        pipe.send(Failure(isinstance(error, PeerLost), str(error), time.monotonic()))
+        _tell(pipe, Failure(isinstance(error, PeerLost), str(error), time.monotonic()))
         status = 2
     except BaseException as error:
-        traceback.print_exc()
         text = (
             f"node {place.rank} died ({type(error).__name__}: {str(error).partition(chr(10))[0]}); the run was stopped"
         )
         lost = isinstance(error, dist.DistError) or "gloo/" in str(error)
-        pipe.send(Failure(lost, text, time.monotonic()))
+        if not (lost and pipe.poll(1.0)):  # else the launcher has gone, and its store with it
+            traceback.print_exc()
+        _tell(pipe, Failure(lost, text, time.monotonic()))
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()
     pipe.close()
     os._exit(status)  # a broken process group must not hold us up
+
+
+def _tell(pipe: Connection, failure: Failure) -> None:
+    with suppress(OSError):  # where the launcher has gone, nobody is left to be told
+        pipe.send(failure)
 
 
 def call(place: Place, _: Store, function: Callable[..., Any], *arguments: Any) -> Any:

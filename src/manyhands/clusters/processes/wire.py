@@ -9,6 +9,7 @@ would do so one after the other. So headers, tensors to higher ranks and tensors
 their own.
 """
 
+import json
 import struct
 from collections import defaultdict, deque
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from safetensors.torch import save
 from torch import Tensor
 
 from manyhands.clusters.effects import Tensors
@@ -135,6 +139,20 @@ def naming_peers() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise PeerLost(f"{LOST}: {str(error).splitlines()[0]}") from None
+
+
+def json_bytes(data: Any) -> Tensor:
+    """As JSON, uint8 [n]."""
+    return torch.from_numpy(np.frombuffer(json.dumps(data).encode(), dtype=np.uint8).copy())
+
+
+def tensor_bytes(tensors: dict[str, Tensor]) -> Tensor:
+    """As safetensors, uint8 [n]."""
+    return torch.from_numpy(np.frombuffer(save(tensors), dtype=np.uint8).copy())
+
+
+def unbytes(tensor: Tensor) -> bytes:
+    return tensor.numpy().tobytes()
 
 
 def _wait(to: int, parts: list[tuple[dist.Work, Tensor]]) -> None:
