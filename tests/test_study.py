@@ -20,6 +20,7 @@ from manyhands.strategies import STRATEGIES, AllReduce, DataParallel, FedAvg, Go
 from manyhands.strategies.consistency import Async
 from manyhands.strategies.topology import TOPOLOGIES, Complete
 from manyhands.study import (
+    Begun,
     Grid,
     all_strategies,
     default_strategies,
@@ -27,6 +28,7 @@ from manyhands.study import (
     label,
     resolve_stragglers,
     resolve_strategies,
+    resume_study,
     run_study,
 )
 from manyhands.tasks.partition import Dirichlet, Iid
@@ -145,6 +147,8 @@ def test_labels_tell_what_differs() -> None:
     everything = ["strategy", "cluster", "workers", "partition", "batch_size", "seed", "lr"]
     assert label(fedavg, everything) == "fedavg ×8 dirichlet:0.3 batch 16 seed 1"
     assert label(fedavg, ["strategy"]) == "fedavg"
+    assert label(replace(fedavg, lr=0.1), everything) == "fedavg ×8 dirichlet:0.3 batch 16 lr 0.1 seed 1"
+    assert label(fedavg, ["task"]) == "fedavg mnist-mini/lenet5"
     slow = replace(fedavg, cluster=Simulated(slow=("0:4", "3:2")))
     assert label(slow, ["partition", "stragglers"]) == "fedavg dirichlet:0.3 slow 0:4+3:2"
     assert label(fedavg, ["stragglers"]) == "fedavg"
@@ -222,3 +226,101 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
     folder = run_study("mine", runs, tmp_path / "study", task=task(), show=Shown())
     status = [RunFolder(folder.path / run).read_run()["status"] for run in ("01-all-reduce", "02-all-reduce")]
     assert status == ["failed", "finished"]
+
+
+def interrupted(after: int, rows: int) -> Shown:
+    """Shows runs, and stops the study at so many rows of the run after so many others."""
+
+    class Stopping(Shown):
+        @contextmanager
+        def __call__(self, label: str, specification: Specification) -> Iterator[Observer | None]:
+            self.labels.append(label)
+            seen: list[object] = []
+
+            def observe(row: object) -> None:
+                seen.append(row)
+                if len(self.labels) > after and len(seen) == rows:
+                    raise KeyboardInterrupt
+
+            yield observe
+
+    return Stopping()
+
+
+PLANNED = [
+    Specification(workers=2, epochs=2, batch_size=5, cluster=Simulated(threads=1), strategy=strategy)
+    for strategy in (AllReduce(), Gossip(), LocalSGD())
+]
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_an_interrupted_study_goes_on_as_if_it_had_never_stopped(rows: int, tmp_path: Path) -> None:
+    whole = run_study("mine", PLANNED, tmp_path / "whole", task=task(), show=Shown())
+    with pytest.raises(KeyboardInterrupt):
+        run_study("mine", PLANNED, tmp_path / "study", target=0.7, task=task(), show=interrupted(1, rows))
+    begun = Begun.read(tmp_path / "study")
+    assert list(begun.specifications) == PLANNED
+    assert begun.target == 0.7
+    assert begun.left == [1, 2]
+    show = Shown()
+    folder = resume_study(begun, task=task(), show=show)
+    assert show.labels == ["gossip", "local-sgd"]
+    assert folder.read_json("study.json")["runs"] == whole.read_json("study.json")["runs"]
+    for name in folder.read_json("study.json")["runs"]:
+        ours, theirs = RunFolder(folder.path / name), RunFolder(whole.path / name)
+        assert ours.read_run()["status"] == "finished"
+        assert ours.read_history() == theirs.read_history()
+        assert (ours.path / "model.safetensors").read_bytes() == (theirs.path / "model.safetensors").read_bytes()
+
+
+def test_a_finished_study_has_nothing_left(tmp_path: Path) -> None:
+    folder = run_study("mine", PLANNED[:1], tmp_path / "study", task=task(), show=Shown())
+    begun = Begun.read(folder.path)
+    assert begun.left == []
+    show = Shown()
+    resume_study(begun, task=task(), show=show)
+    assert show.labels == []
+
+
+def test_a_run_that_had_hardly_begun_begins_again(tmp_path: Path) -> None:
+    folder = run_study("mine", PLANNED[:2], tmp_path / "study", task=task(), show=Shown())
+    for name, damage in (("01-all-reduce", "run.json"), ("02-gossip", "checkpoints")):
+        run = RunFolder(folder.path / name)
+        run.update_run(status="running")
+        for checkpoint in run.checkpoints():
+            checkpoint.rename(run.path / "elsewhere")
+        if damage == "run.json":
+            (run.path / "run.json").write_text("{")
+    assert Begun.read(folder.path).left == [0, 1]
+    resume_study(Begun.read(folder.path), task=task(), show=Shown())
+    assert Begun.read(folder.path).left == []
+    assert not list(folder.path.rglob("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is missing"),
+        ("{", "is damaged"),
+        ('{"runs": []}', "does not say which runs were planned"),
+        ('{"runs": [], "specifications": [{"workers": "two"}]}', "cannot be used: workers in the specification"),
+    ],
+)
+def test_what_is_no_study_cannot_be_gone_on_with(content: str | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "study.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        Begun.read(tmp_path)
+
+
+def test_data_with_and_without_augmentation_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loaded: list[bool] = []
+
+    def load(name: str, data_dir: Path | None, augment: bool) -> Task:
+        loaded.append(augment)
+        return task()
+
+    monkeypatch.setattr("manyhands.study.load_task", load)
+    runs = [replace(PLANNED[0], epochs=1, augment=augment, seed=seed) for augment in (False, True) for seed in (0, 1)]
+    run_study("mine", runs, tmp_path / "study", show=Shown())
+    assert loaded == [False, True]

@@ -1,6 +1,6 @@
 """Several runs that differ in stated factors, kept together in one folder and reported together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from manyhands import lab
 from manyhands.clusters.cluster import Cluster, Processes, Simulated
 from manyhands.errors import RunError, UserError
+from manyhands.runs.files import finite
 from manyhands.runs.folder import FORMAT, RunFolder
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
@@ -99,7 +100,7 @@ class Grid:
         return runs
 
     def _single(self, base: Specification, processes: bool) -> Specification:
-        return replace(base, strategy=Single(), cluster=self._cluster(base, processes), workers=1)
+        return replace(base, strategy=Single(), cluster=self._cluster(base, processes), workers=1, faults=())
 
     def _cluster(self, base: Specification, processes: bool) -> Processes | Simulated:
         if processes:
@@ -112,39 +113,113 @@ def run_study(
     specifications: Sequence[Specification],
     out: Path,
     *,
+    target: float | None = None,
     task: Task | None = None,
     data_dir: Path | None = None,
     show: Show,
 ) -> RunFolder:
     """Run them one after another into ``out``, a new folder.
 
-    A run that fails on its way is kept and reported as failed; the others go on. Raises UserError, before the first
-    run, for what cannot be done.
+    A run that fails on its way is kept and reported as failed; the others go on. ``target`` is the accuracy for which
+    a report tells the time. Raises UserError, before the first run, for what cannot be done.
     """
-    tasks = {spec.task: task or load_task(spec.task, data_dir, augment=spec.augment) for spec in specifications}
+    tasks = _load_tasks(specifications, task, data_dir)
     for specification in specifications:
-        lab.prepare(specification, tasks[specification.task])
-    differ = factors(specifications)
+        lab.prepare(specification, tasks[_data(specification)])
     study: dict[str, Any] = {
         "format": FORMAT,
         "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "factors": differ,
+        "factors": factors(specifications),
         "baseline": "single, on the same clock",
+        "target": target,
+        "specifications": [specification.to_json() for specification in specifications],
         "runs": [],
     }
     folder = RunFolder.create(out, {"study.json": study})
-    for number, specification in enumerate(specifications):
-        run = f"{number + 1:02d}-{specification.strategy.name}"
-        study["runs"] = [*study["runs"], run]
-        folder.write_json("study.json", study)
+    _carry_out(Begun(folder=folder, specifications=tuple(specifications), target=target), tasks, show)
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A study that has been begun, and perhaps not been finished."""
+
+    folder: RunFolder
+    specifications: tuple[Specification, ...]
+    target: float | None
+
+    @classmethod
+    def read(cls, path: Path) -> "Begun":
+        """From its folder; raises UserError if that is no study's, or of a version that did not write down its plan."""
+        folder = RunFolder(path)
+        study = folder.read_json("study.json")
+        planned = study.get("specifications") if isinstance(study, dict) else None
+        if not isinstance(planned, list) or not planned or not isinstance(study.get("runs"), list):
+            raise UserError(f"{path / 'study.json'} does not say which runs were planned: run the study again")
+        try:
+            specifications = tuple(map(Specification.from_json, planned))
+        except UserError as error:
+            raise UserError(f"{path / 'study.json'} cannot be used: {error}") from None
+        return cls(folder=folder, specifications=specifications, target=finite(study.get("target")))
+
+    def run(self, number: int) -> RunFolder:
+        """The folder of one of the runs, which may not exist yet."""
+        return RunFolder(self.folder.path / f"{number + 1:02d}-{self.specifications[number].strategy.name}")
+
+    @property
+    def left(self) -> list[int]:
+        """The numbers of the runs that are not finished."""
+        return [number for number in range(len(self.specifications)) if not _is_finished(self.run(number))]
+
+
+def resume_study(begun: Begun, *, task: Task | None = None, data_dir: Path | None = None, show: Show) -> RunFolder:
+    """Go on with the runs that are left: each from its last checkpoint, or from its beginning if it has none.
+
+    The result is that of a study without a stop. Failed runs are tried again. Nobody else may be at work on it.
+    """
+    left = [begun.specifications[number] for number in begun.left]
+    _carry_out(begun, _load_tasks(left, task, data_dir), show)
+    return begun.folder
+
+
+def _carry_out(begun: Begun, tasks: Mapping[tuple[str, bool], Task], show: Show) -> None:
+    study, differ = begun.folder.read_json("study.json"), factors(begun.specifications)
+    for number in begun.left:
+        specification, run = begun.specifications[number], begun.run(number)
+        if run.path.name not in study["runs"]:
+            study["runs"] = [*study["runs"], run.path.name]
+            begun.folder.write_json("study.json", study)
+        chosen = tasks[_data(specification)]
         try:
             with show(label(specification, differ), specification) as observer:
-                lab.train(specification, task=tasks[specification.task], out=out / run, observer=observer)
+                if run.checkpoints():
+                    lab.resume(run.path, task=chosen, observer=observer)
+                else:
+                    run.discard()
+                    lab.train(specification, task=chosen, out=run.path, observer=observer)
         except RunError:
-            if not (out / run / "run.json").exists():
+            if not (run.path / "run.json").exists():
                 raise
-    return folder
+
+
+def _is_finished(run: RunFolder) -> bool:
+    try:
+        return run.read_run().get("status") == "finished"
+    except UserError:
+        return False
+
+
+def _data(specification: Specification) -> tuple[str, bool]:
+    """What tells one task's data from another's."""
+    return specification.task, specification.augment
+
+
+def _load_tasks(
+    specifications: Sequence[Specification], task: Task | None, data_dir: Path | None
+) -> dict[tuple[str, bool], Task]:
+    kinds = dict.fromkeys(map(_data, specifications))
+    return {(name, augment): task or load_task(name, data_dir, augment=augment) for name, augment in kinds}
 
 
 def _check_stragglers(cluster: Cluster, workers: int) -> None:
@@ -164,15 +239,18 @@ def factors(specifications: Sequence[Specification]) -> list[str]:
 
 
 def label(specification: Specification, differ: Sequence[str]) -> str:
-    """What tells a run from the others of its study: ``fedavg ×8 dirichlet:0.3 slow 0:4 seed 1``."""
+    """What tells a run from the others of its study: ``fedavg ×8 dirichlet:0.3 slow 0:4 lr 0.1 seed 1``."""
     workers, partition, cluster = specification.workers, specification.partition, specification.cluster
     slow = cluster.slow if isinstance(cluster, Simulated) else ()
     parts = {
+        "task": specification.task,
         "workers": f"×{workers}" if workers != 1 else "",
         "cluster": "real" if isinstance(cluster, Processes) else "",
         "partition": str(partition) if not isinstance(partition, Iid) else "",
         "stragglers": f"slow {'+'.join(slow)}" if slow else "",
+        "faults": "+".join(map(str, specification.faults)),
         "batch_size": f"batch {specification.batch_size}",
+        "lr": f"lr {specification.lr:g}" if specification.lr else "",
         "seed": f"seed {specification.seed}",
     }
     return " ".join([str(specification.strategy), *(parts[key] for key in parts if key in differ and parts[key])])

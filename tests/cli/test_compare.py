@@ -117,3 +117,137 @@ def test_each_strategy_takes_its_own_optimizer_unless_one_is_given(
     saved = [json.loads(path.read_text())["specification"] for path in sorted(Path("study").glob("*/run.json"))]
     assert {one["strategy"]["name"]: (one["optimizer"]["name"], one["lr"]) for one in saved} == used
     assert not {"optimizer", "lr"} & set(json.loads(Path("study/study.json").read_text())["factors"])
+
+
+STUDY = """\
+from manyhands import Specification
+from manyhands.strategies import FedAvg
+from manyhands.tasks.partition import Dirichlet
+
+NAME = "Two fractions"
+TARGET = 0.5
+
+def specifications():
+    return [
+        Specification(
+            task="mnist-mini/logistic", strategy=FedAvg(fraction=fraction), workers=4, rounds=3, batch_size=100,
+            samples=1000, partition=Dirichlet(1.0), seed=seed,
+        )
+        for seed in (0, 1) for fraction in (0.5, 1.0)
+    ]
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path: Path) -> Path:
+    path = tmp_path / "fractions.py"
+    path.write_text(STUDY)
+    return path
+
+
+def test_a_study_in_a_file(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--from", "fractions.py"]) == 0
+    captured = capsys.readouterr()
+    assert [line.partition(": test accuracy")[0] for line in captured.err.splitlines()] == [
+        "1/4 fedavg:fraction=0.5 seed 0",
+        "2/4 fedavg seed 0",
+        "3/4 fedavg:fraction=0.5 seed 1",
+        "4/4 fedavg seed 1",
+    ]
+    *text, report = captured.out.splitlines()
+    folder = Path(report).parent
+    assert folder.name.endswith("-fractions")
+    assert max(map(len, text)) <= 80
+    assert "Rounds to 50\u00a0%" in captured.out
+    study = json.loads((folder / "study.json").read_text())
+    assert (study["name"], study["target"], study["factors"]) == ("Two fractions", 0.5, ["strategy", "seed"])
+    assert "Rounds to accuracy" in Path(report).read_text()
+
+
+def test_the_table_groups_the_runs_of_a_file_by_strategy_over_seeds(
+    study_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "--from", "fractions.py", "--json"]) == 0
+    study = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["accuracy"]["n"]) for row in study["rows"]] == [
+        ("fedavg · fraction 0.5", 2),
+        ("fedavg · fraction 1.0", 2),
+    ]
+    for row in study["rows"]:
+        finals = [json.loads((Path(run) / "history.jsonl").read_text().splitlines()[-1]) for run in row["runs"]]
+        assert row["accuracy"]["mean"] == pytest.approx(sum(final["test_accuracy"] for final in finals) / 2)
+        assert row["accuracy"]["half"] > 0
+    (table,) = study["rounds_to_accuracy"]
+    assert [line["rounds"]["n"] for line in table["series"]] == [2, 2]
+    assert all(1 <= line["rounds"]["mean"] <= 3 for line in table["series"])
+
+
+def test_flags_change_a_file(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--seeds", "7", "--rounds", "2", "--samples", "500", "--evaluate-every", "2", "--out", "study", "--quiet"]
+    assert main(["compare", "--from", "fractions.py", *flags]) == 0
+    saved = [json.loads(path.read_text())["specification"] for path in sorted(Path("study").glob("*/run.json"))]
+    changed = [(one["seed"], one["rounds"], one["samples"], one["evaluate_every"]) for one in saved]
+    assert changed == [(7, 2, 500, 2)] * 2
+    assert capsys.readouterr().out == "study/report.html\n"
+
+
+def test_a_stopped_study_goes_on(
+    study_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from manyhands.runs.recorder import Recorder
+
+    whole, rows = Recorder.record, []
+
+    def record(*arguments: object, **quantities: object) -> None:
+        rows.append(quantities)
+        if len(rows) == 7:  # three of the second run's four
+            raise KeyboardInterrupt
+        whole(*arguments, **quantities)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "record", record)
+        assert main(["compare", "--from", "fractions.py", "--out", "study"]) == 130
+    assert "interrupted; go on with: manyhands compare --resume study" in capsys.readouterr().err
+    assert main(["compare", "--resume", "study"]) == 0
+    captured = capsys.readouterr()
+    assert [line[:3] for line in captured.err.splitlines()] == ["1/3", "2/3", "3/3"]
+    assert captured.out.splitlines()[-1] == "study/report.html"
+    assert main(["compare", "--resume", "study", "--json"]) == 0
+    study = json.loads(capsys.readouterr().out)
+    assert [row["accuracy"]["n"] for row in study["rows"]] == [2, 2]
+    assert len(study["rounds_to_accuracy"]) == 1, "the file's target is kept"
+
+
+def test_rounds_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [*TINY, "--strategies", "fedavg", "--rounds", "2", "--target", "0.99", "--json"]
+    assert main(argv) == 0
+    study = json.loads(capsys.readouterr().out)
+    (table,) = study["rounds_to_accuracy"]
+    assert [(line["strategy"], line["rounds"]) for line in table["series"]] == [("fedavg", None)]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--from", "nothing.py"], "cannot read nothing.py (No such file or directory): --from takes a study"),
+        (["--from", "broken.py"], "broken.py, line 2: NameError: name 'x' is not defined"),
+        (["--from", "fractions.py", "--workers", "4"], "--from runs a study as its file has it: leave out --workers"),
+        (["--from", "fractions.py", "--rounds", "0"], "--rounds must be positive and finite, not 0"),
+        (["--from", "fractions.py", "--target", "95"], "--target is an accuracy above 0 and up to 1"),
+        (["--resume", "nothing"], "study.json is missing"),
+        (["--resume", "nothing", "--seeds", "1"], "--resume goes on with a study as it was: leave out --seeds"),
+        (["--resume", "nothing", "--from", "fractions.py"], "leave out --from; what can be given is --target"),
+        (["--strategies", "gossip", "--rounds", "2"], "--rounds is for federated strategies"),
+    ],
+)
+def test_bad_studies_are_told_in_one_line(
+    argv: list[str], message: str, study_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("broken.py").write_text("NAME = 'x'\nx\n")
+    assert main(["compare", *argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("manyhands: error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not Path("runs").exists()

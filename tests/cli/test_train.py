@@ -51,6 +51,19 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 <= row["test_accuracy"] <= 1
 
 
+def test_a_private_run_says_what_it_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, in words or as numbers, and nothing of what the accountant has to say besides."""
+    private = [*TINY, "--strategy", "fedavg", "--rounds", "1", "--strategy.privacy", "dp:1,1"]
+    assert main([*private, "--out", "words"]) == 0
+    promise = lines(capsys)[1]
+    assert re.fullmatch(r"towards clients differentially private with ε = \d\.\d+ at δ = 1e-05", promise)
+    assert main([*private, "--out", "numbers", "--json"]) == 0
+    [line] = lines(capsys)
+    facts = json.loads(line)["facts"]
+    assert facts["delta"] == 1e-5
+    assert f"ε = {facts['epsilon']:.4g} " in promise
+
+
 def test_quiet_prints_the_place_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TINY, "--epochs", "1", "--out", "run", "--quiet"]) == 0
     assert lines(capsys) == ["run"]

@@ -105,5 +105,7 @@ def value_of(argv: Sequence[str], flag: str, default: str, members: Mapping[str,
     if members is not None and value not in members:
         close = get_close_matches(value, members, n=1)
         hint = f"; perhaps you meant {close[0]}" if close else ""
+        if (name := value.partition(":")[0]) in members:
+            hint = f"; options are flags of their own: {flag} {name} {flag}.OPTION VALUE"
         raise UserError(f"unknown {flag} '{value}': choose from {', '.join(members)}{hint}")
     return value

@@ -1,8 +1,9 @@
 """``manyhands compare``: a study of several strategies, a table and one page."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from manyhands.cli.flags import FLAT, Variants, parse
 from manyhands.errors import RunError, UserError
 from manyhands.runs.specification import Specification
 from manyhands.strategies import AllReduce
+from manyhands.study_file import StudyFile, load_study, with_rounds, with_seeds
 from manyhands.tasks.partition import Dirichlet, Partition
 from manyhands.training.optimizer import OPTIMIZERS, Optimizer
 from manyhands.training.schedule import Constant, LrScaling, Schedule
@@ -25,7 +27,14 @@ processes, the others on eight simulated workers, fedavg on data skewed by Diric
 each clock.
 
 Several values make a grid: --workers 4 8 --alpha 0.1 1 --seeds 0 1 2. What skew and a slow worker do to each strategy:
---partition iid dirichlet:0.1 --stragglers none 0:4."""
+--partition iid dirichlet:0.1 --stragglers none 0:4.
+
+--from runs a study that is written down in a file, such as studies/niid_bench_mnist.py, and --resume goes on with one
+that was stopped."""
+
+BESIDE_RESUME = ("resume", "target", "data-dir", "json", "quiet")
+BESIDE_FROM = ("from", "seeds", "rounds", "samples", "evaluate-every", "device", "out", *BESIDE_RESUME[1:])
+"""the flags that may be given with these two, which tell all the rest"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,8 @@ class Compare:
     """with several, results are means with 95 % intervals"""
     epochs: int = 5
     """passes over the training data, the same for all"""
+    rounds: int | None = None
+    """communication rounds of federated strategies; default: as many as make --epochs"""
     accumulate: int = 1
     """micro-batches of --batch-size in a worker's step, computed one after another"""
     lr: float | None = None
@@ -76,6 +87,10 @@ class Compare:
     """epochs or rounds between two evaluations"""
     target: float | None = None
     """accuracy for which the time is reported, e.g. 0.95; default: the highest that half reached, in every condition"""
+    from_: Path | None = None
+    """a study in Python (see studies/); --seeds, --rounds, --samples, --evaluate-every and --device still count"""
+    resume: Path | None = None
+    """a stopped study's folder: go on with the runs that are not finished, as if it had never stopped"""
     output: Output = field(default_factory=Output, metadata=FLAT)
 
 
@@ -91,20 +106,56 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.report.page import write_report
     from manyhands.report.times import check_target
     from manyhands.runs.folder import new_run_path
-    from manyhands.study import run_study
+    from manyhands.study import Begun, resume_study, run_study
 
     check_target(options.target)
-    specifications = _specifications(options)
     output = options.output
-    out = output.out or new_run_path(Path("runs"), "compare")
+    carry_out: Callable[..., object]
+    if options.resume:
+        _check_flags(argv, BESIDE_RESUME, "--resume goes on with a study as it was")
+        begun = Begun.read(options.resume)
+        out, target, runs = options.resume, options.target or begun.target, len(begun.left)
+        carry_out = partial(resume_study, begun)
+    else:
+        study = _study(options, argv)
+        out = output.out or new_run_path(Path("runs"), options.from_.stem if options.from_ else study.name)
+        target, runs = options.target or study.target, len(study.specifications)
+        carry_out = partial(run_study, study.name, study.specifications, out, target=target)
     try:
-        with watching(len(specifications), silent=output.quiet or output.json) as watcher:
-            study = run_study("compare", specifications, out, data_dir=output.data_dir, show=watcher.run)
+        with watching(runs, silent=output.quiet or output.json) as watcher:
+            carry_out(data_dir=output.data_dir, show=watcher.run)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"see what was done with: manyhands report {out}" if out.exists() else "") from None
-    report = write_report([study.path], study.path / "report.html", options.target)
-    _show(study.path, report, options.target, output)
+        begun_too = (out / "study.json").exists()
+        raise KeyboardInterrupt(f"go on with: manyhands compare --resume {out}" if begun_too else "") from None
+    report = write_report([out], out / "report.html", target)
+    _show(out, report, target, output)
     return 0
+
+
+def _study(options: Compare, argv: Sequence[str]) -> StudyFile:
+    """The study of the file, as far as flags do not change it, or that of the flags alone."""
+    if options.from_:
+        given = _check_flags(argv, BESIDE_FROM, "--from runs a study as its file has it")
+        study = load_study(options.from_)
+        changes = {name: getattr(options, name) for name in ("samples", "evaluate_every", "device") if name in given}
+        specifications = tuple(replace(one, **changes) for one in study.specifications)
+        if "seeds" in given:
+            specifications = with_seeds(specifications, options.seeds)
+    else:
+        study = StudyFile(name="compare", specifications=tuple(_specifications(options)))
+        specifications = study.specifications
+    if options.rounds is not None:
+        specifications = with_rounds(specifications, options.rounds)
+    return replace(study, specifications=specifications)
+
+
+def _check_flags(argv: Sequence[str], allowed: Sequence[str], why: str) -> set[str]:
+    """The names of the flags that are given; raises UserError for one that is not allowed."""
+    given = [word.partition("=")[0][2:].replace("_", "-") for word in argv if word.startswith("--")]
+    if others := [name for name in given if name not in allowed]:
+        taken = ", ".join(f"--{name}" for name in allowed[1:])
+        raise UserError(f"{why}: leave out --{others[0]}; what can be given is {taken}")
+    return {name.replace("-", "_") for name in given}
 
 
 def _specifications(options: Compare) -> list[Specification]:
@@ -143,20 +194,28 @@ def _show(folder: Path, report: Path, target: float | None, output: Output) -> N
     from rich.console import Console
 
     from manyhands.report.tables import summary_rows, terminal_table
+    from manyhands.report.target import rounds_tables, terminal_rounds
     from manyhands.report.times import terminal_times, times_tables
     from manyhands.runs.reading import RunView, find_runs
 
     runs = [RunView.read(path) for path in find_runs(folder)]
     rows = summary_rows(runs)
     times = times_tables(rows, target)
+    rounds = rounds_tables(rows, target)
     if output.json:
-        content = {"rows": [_as_json(row) for row in rows], "time_to_accuracy": [table.to_json() for table in times]}
+        content = {
+            "rows": [_as_json(row) for row in rows],
+            "time_to_accuracy": [table.to_json() for table in times],
+            "rounds_to_accuracy": [table.to_json() for table in rounds],
+        }
         print(json.dumps({"folder": str(folder), "report": str(report), **content}))
     elif not output.quiet:
         Console().print(terminal_table(rows))
         for table in times:
             if table.crossed:
                 Console().print(terminal_times(table))
+        for reached in rounds:
+            Console().print(terminal_rounds(reached))
     if not output.json:
         print(report)
     if failed := [run for run in runs if not run.finished]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from manyhands.cli.arguments import Output, value_of
 from manyhands.cli.flags import FLAT, Variants, parse
+from manyhands.clusters.spread import Even, Spread
 from manyhands.tasks.partition import Iid, Partition
 from manyhands.training.optimizer import OPTIMIZERS, Optimizer
 
@@ -48,6 +49,10 @@ class Predict:
     """which samples each worker holds"""
     stragglers: tuple[str, ...] = ()
     """nodes that are slower than the profile, as RANK:FACTOR"""
+    speeds: Spread = field(default_factory=Even)
+    """factors by which computing takes longer at each worker, drawn from the seed"""
+    links: Spread = field(default_factory=Even)
+    """factors by which each worker's interface is slower than the network, in both directions"""
     jitter: float = 0.0
     """standard deviation of the logarithm of a computation's duration"""
     cpus: float = 0.0
@@ -121,7 +126,14 @@ def _configurations(options: Predict) -> "list[Configuration]":
     )
     return grid(
         base,
-        Simulated(profile=options.profile, slow=options.stragglers, jitter=options.jitter, cpus=options.cpus),
+        Simulated(
+            profile=options.profile,
+            slow=options.stragglers,
+            speeds=options.speeds,
+            links=options.links,
+            jitter=options.jitter,
+            cpus=options.cpus,
+        ),
         strategies=resolve_strategies(options.strategies) if options.strategies else default_strategies(),
         workers=options.workers,
         networks=map(parse_network, options.network),

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from manyhands.errors import RunError
-from manyhands.report.numbers import duration, percent
+from manyhands.report.numbers import count, duration, percent
+from manyhands.report.replies import counted
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
 
@@ -37,7 +38,7 @@ class Lines(Watcher):
         outcome, start = "stopped", time.monotonic()
         try:
             yield rows.append
-            outcome = f"test accuracy {percent(rows[-1]['test_accuracy'])}"
+            outcome = f"test accuracy {percent(rows[-1]['test_accuracy'])}{_skipped(rows[-1])}"
         except RunError as error:
             outcome = f"failed: {error}"
             raise
@@ -58,7 +59,7 @@ class Bars(Watcher):
         bar = self._progress.add_task(label, total=specification.total, state="")
 
         def observe(row: dict[str, Any]) -> None:
-            state = f"{percent(row['test_accuracy'], 1)} at {duration(row['seconds'])}"
+            state = f"{percent(row['test_accuracy'], 1)} at {duration(row['seconds'])}{_skipped(row)}"
             self._progress.update(bar, completed=row["completed"], state=state)
 
         try:
@@ -68,6 +69,12 @@ class Bars(Watcher):
             raise
         finally:
             self._progress.stop_task(bar)
+
+
+def _skipped(row: dict[str, Any]) -> str:
+    """How many rounds a federated run has skipped, if any."""
+    skipped = counted(row).get("skipped")
+    return f", {count(skipped, 'round')} skipped" if skipped else ""
 
 
 @contextmanager

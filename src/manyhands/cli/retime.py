@@ -13,7 +13,8 @@ from manyhands.cli.flags import FLAT, parse
 DESCRIPTION = """Put a finished run on another network, or on other devices, without training again.
 
 What a synchronous strategy learns does not depend on time: a new folder has the same history, with the seconds of a
-rehearsal on the other network. Asynchronous ones (async, ssp, ad-psgd, elastic-averaging) must be trained again."""
+rehearsal on the other network. Asynchronous ones (async, ssp, ad-psgd, elastic-averaging, fedasync, fedbuff) must be
+trained again."""
 
 
 @dataclass(frozen=True, kw_only=True)

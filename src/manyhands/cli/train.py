@@ -67,11 +67,13 @@ def _how_to_resume(folder: str) -> str:
 
 def _show(folder: Path, output: Output) -> None:
     from manyhands.report.numbers import duration, percent
+    from manyhands.report.replies import in_words
 
     run = RunFolder(folder)
     row, record = run.read_history()[-1], run.read_run()
     if output.json:
-        print(json.dumps({"folder": str(folder), "precision": record["precision"]["chosen"]} | row))
+        content = {"folder": str(folder), "precision": record["precision"]["chosen"], "facts": record["facts"]}
+        print(json.dumps(content | row))
         return
     if not output.quiet:
         if record["specification"]["precision"] == "auto":
@@ -79,4 +81,8 @@ def _show(folder: Path, output: Output) -> None:
         accuracy, loss, epochs = percent(row["test_accuracy"]), row["test_loss"], row["epoch"]
         clock = duration(row["seconds"])
         print(f"test accuracy {accuracy}, loss {loss:.4f} after {epochs:.4g} epochs, {clock} on the cluster's clock")
+        if replies := in_words([row]):
+            print(replies)
+        if "epsilon" in (facts := record["facts"]):
+            print(f"towards clients differentially private with ε = {facts['epsilon']:.4g} at δ = {facts['delta']:g}")
     print(folder)
