@@ -1,6 +1,7 @@
 """Tests that need the real data sets are skipped, with the reason, where those are absent.
 
-Puts this folder on the path of imports, for what tests of several parts share.
+Puts this folder on the path of imports, for what tests of several parts share. No example of a property has a deadline:
+machines are slow now and then.
 """
 
 import os
@@ -8,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from manyhands.tasks.datasets.catalogue import CARDS
 
 sys.path.insert(0, str(Path(__file__).parent))
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -159,7 +159,7 @@ def test_train_refuses(flags: str, message: str, refused: Refused) -> None:
     [
         ("--strategies gossip,gosip", "unknown strategy 'gosip': choose from"),
         ("--strategies gossip:topology=stars", "unknown topology 'stars'"),
-        ("--strategies fedavg:cohort=3", "strategy fedavg has no option 'cohort'; it takes compression, fraction"),
+        ("--strategies fedavg:cohorts=3", "strategy fedavg has no option 'cohorts'; it takes compression, fraction"),
         ("--strategies", "--strategies needs at least one value"),
         ("--alpha 0.5 -1", "alpha must be positive, from 1e-9 to 1e9, not -1"),
         ("--alpha 1 --partition iid", "give --alpha or --partition, not both"),

@@ -8,15 +8,34 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from manyhands.aggregation import AGGREGATIONS, TrimmedMean
+from manyhands.clusters.faults import FAULTS, DropOut, Gaussian, LabelFlip, ScaledUpdate, SignFlip
 from manyhands.compression import COMPRESSIONS, QSGD
 from manyhands.errors import UserError
+from manyhands.privacy import PRIVACIES
 from manyhands.strategies import STRATEGIES, Strategy, parse_strategy
+from manyhands.strategies.cohort import COHORTS, Available
+from manyhands.strategies.consistency import CONSISTENCIES
+from manyhands.strategies.server_optimizer import SERVER_OPTIMIZERS
+from manyhands.strategies.staleness import STALENESS
 from manyhands.strategies.topology import TOPOLOGIES, Edges, Networkx
-from manyhands.tasks.partition import PARTITIONS, Portions
+from manyhands.tasks.partition import PARTITIONS, Groups, Portions
 from manyhands.training.schedule import SCHEDULES, Step
 from manyhands.values import Family, Value, read
 
-FAMILIES: list[Family[Any]] = [COMPRESSIONS, PARTITIONS, SCHEDULES, TOPOLOGIES]
+FAMILIES: list[Family[Any]] = [
+    AGGREGATIONS,
+    COHORTS,
+    COMPRESSIONS,
+    CONSISTENCIES,
+    FAULTS,
+    PARTITIONS,
+    PRIVACIES,
+    SCHEDULES,
+    SERVER_OPTIMIZERS,
+    STALENESS,
+    TOPOLOGIES,
+]
 MEMBERS = [member for family in FAMILIES for member in family.members.values()]
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -27,8 +46,23 @@ def portions(counts: list[int]) -> tuple[float, ...]:
     return tuple(count / sum(counts) for count in counts)
 
 
+NAMED = st.lists(st.integers(0, 99), min_size=1, unique=True).map(lambda ranks: "+".join(map(str, ranks)))
+AMOUNTS = st.floats(1e-3, 1e3)
+
+
+def attacks(member: type[Any], **options: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A share of the clients, or some that are named."""
+    share = st.builds(member, share=st.floats(1e-6, 1), **options)
+    return share | st.builds(member, clients=NAMED, **options)
+
+
 SPECIAL: dict[type, st.SearchStrategy[Any]] = {
+    Available: st.builds(Available, st.sampled_from(["day.json", "/data/a.csv"]), st.floats(0, 1e9)),
+    DropOut: st.builds(DropOut, st.floats(1e-6, 1), NAMED | st.just("")),
     Edges: st.lists(st.from_regex("[0-4][->][5-9]", fullmatch=True), min_size=1).map(lambda edges: Edges(tuple(edges))),
+    Gaussian: attacks(Gaussian, std=AMOUNTS),
+    Groups: st.builds(Groups, st.sampled_from(["", "writers.txt", "/data/a+b.npy"])),
+    LabelFlip: attacks(LabelFlip),
     Networkx: st.builds(
         Networkx,
         st.sampled_from(["gnp_random_graph", "petersen_graph"]),
@@ -38,7 +72,10 @@ SPECIAL: dict[type, st.SearchStrategy[Any]] = {
     ),
     Portions: st.lists(st.integers(1, 100), min_size=1, max_size=5).map(lambda counts: Portions(portions(counts))),
     QSGD: st.builds(QSGD, st.integers(1, 2**15 - 1), st.integers(1, 10**9)),
+    ScaledUpdate: attacks(ScaledUpdate, factor=AMOUNTS),
+    SignFlip: attacks(SignFlip, scale=AMOUNTS),
     Step: st.builds(Step, RISING.map(lambda places: tuple(sorted(places))), st.floats(1e-3, 1)),
+    TrimmedMean: st.builds(TrimmedMean, st.floats(0, 0.5, exclude_max=True)),
 }
 
 
@@ -50,6 +87,8 @@ def drawn(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(get_args(kind))
     if args := get_args(kind):
         return st.one_of([drawn(part) for part in args])
+    if kind is str:  # a strategy's deadline
+        return st.sampled_from(["", "30s", "1.5h"])
     return {bool: st.booleans(), int: st.integers(1, 10**9), float: st.floats(1e-6, 1, exclude_max=True)}[kind]
 
 
@@ -62,6 +101,7 @@ def members(member: type[Any]) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_member_reads_back_as_itself(member: type[Value], data: st.DataObject) -> None:
     value = data.draw(members(member))
@@ -69,11 +109,14 @@ def test_every_member_reads_back_as_itself(member: type[Value], data: st.DataObj
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=str)
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])  # single takes no options
+@settings(  # single takes no options
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_every_strategy_reads_back_as_itself(strategy: type[Strategy], data: st.DataObject) -> None:
     kinds = get_type_hints(strategy)
-    options = data.draw(st.fixed_dictionaries({field.name: drawn(kinds[field.name]) for field in fields(strategy)}))
+    chosen = data.draw(st.sets(st.sampled_from([field.name for field in fields(strategy)])))
+    options = {name: data.draw(drawn(kinds[name])) for name in sorted(chosen)}
     try:
         value = strategy(**options)
     except UserError:  # not all options go together

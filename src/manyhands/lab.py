@@ -12,6 +12,7 @@ import torch
 
 from manyhands.clusters.cluster import Processes, Simulated
 from manyhands.clusters.experiment import Experiment, choose_precision
+from manyhands.clusters.simulated.executor import choose_executor
 from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.errors import RunError, UserError
 from manyhands.runs.environment import hardware, revision, versions
@@ -19,6 +20,7 @@ from manyhands.runs.folder import FORMAT, ORDER, RunFolder, new_run_path
 from manyhands.runs.recorder import Checkpoint, Observer, Recorder
 from manyhands.runs.specification import Specification, read_specification
 from manyhands.tasks.partition import class_counts
+from manyhands.tasks.partition.portraits import portraits
 from manyhands.tasks.registry import load_task
 from manyhands.tasks.task import Task
 from manyhands.training.evaluation import Evaluation
@@ -125,7 +127,7 @@ def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | N
     except (RuntimeError, KeyError):
         name = experiment.task.name
         raise UserError(f"{run.path / 'model.safetensors'} is not a model of {name}: it has other tensors") from None
-    return learner.evaluate(weights, experiment.task.test)
+    return learner.evaluate(weights, experiment.placed_task.test)
 
 
 def _saved_precision(run: RunFolder) -> Precision:
@@ -155,7 +157,7 @@ def _prepare(
     if samples := specification.samples:
         if samples > len(task.train):
             raise UserError(f"--samples {samples} is more than the {len(task.train)} training samples of {task.name}")
-        task = replace(task, train=task.train.first(samples))
+        task = task.first(samples)
     full = Precision(name="fp32", why="not yet chosen")
     experiment = kind(specification, task, full, _device(specification))
     experiment.parts  # noqa: B018 - computed once, checked now
@@ -163,6 +165,9 @@ def _prepare(
     specification.cluster.check(specification.nodes)
     if isinstance(specification.cluster, Simulated):
         DeviceProfile.load(specification.cluster.profile)
+        specification.cluster.computing_factors(specification.size, specification.seed)
+        specification.cluster.link_factors(specification.size, specification.seed)
+        choose_executor(experiment)
     return experiment
 
 
@@ -231,10 +236,25 @@ def _open(experiment: Experiment, path: Path | None, resume: bool) -> RunFolder:
         folder.update_run(status="running", error=None)
         return folder
     path = path or new_run_path(Path("runs"), specification.strategy.name)
-    classes = experiment.task.classes
-    counts = class_counts(experiment.parts, experiment.task.train.targets.cpu().numpy(), len(classes))
-    partition = {"partition": str(specification.partition), "classes": list(classes), "counts": counts}
-    return RunFolder.create(path, {"run.json": _description(experiment, path), "partition.json": partition})
+    files = {"run.json": _description(experiment, path), "partition.json": _partition(experiment)}
+    return RunFolder.create(path, files)
+
+
+def _partition(experiment: Experiment) -> dict[str, Any]:
+    """Who holds which samples."""
+    partition, task = experiment.specification.partition, experiment.task
+    targets = task.train.targets.cpu().numpy()
+    content: dict[str, Any] = {
+        "partition": str(partition),
+        "about": partition.about,
+        "classes": list(task.classes),
+        "counts": class_counts(experiment.parts, targets, len(task.classes)),
+    }
+    if experiment.specification.strategy.unit == "round":
+        content["test_samples"] = [len(part) for part in experiment.test_parts]
+    if partition.skews:
+        content["portraits"] = portraits(experiment.placed_task.train.inputs, targets, experiment.parts)
+    return content
 
 
 def _description(experiment: Experiment, path: Path) -> dict[str, Any]:
@@ -256,9 +276,10 @@ def _description(experiment: Experiment, path: Path) -> dict[str, Any]:
         "hardware": hardware(),
         "revision": revision(),
         "precision": experiment.precision.to_json(),
+        "executor": choose_executor(experiment).to_json() if isinstance(specification.cluster, Simulated) else None,
         "model": {"parameters": learner.parameters, "buffers": learner.buffers},
         "nodes": workers + servers,
-        "facts": specification.strategy.facts(specification.size),
+        "facts": specification.strategy.facts(specification.size, specification.total),
     }
 
 

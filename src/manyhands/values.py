@@ -22,6 +22,8 @@ class Value:
 
     name: ClassVar[str]
     family: "ClassVar[Family[Any]]"
+    shown: ClassVar[str] = ""
+    """what help shows behind its name, where that is not its fields without a default"""
 
     def __str__(self) -> str:
         parts: list[str] = []
@@ -59,7 +61,8 @@ class Family(Generic[T]):
 
     def _usage(self, member: type[T]) -> str:
         required = [field.name.upper() for field in fields(member) if field.default is MISSING]
-        return f"{member.name}:{','.join(required)}" if required else member.name
+        shown = member.shown or ",".join(required)
+        return f"{member.name}:{shown}" if shown else member.name
 
     def parse(self, text: str) -> T:
         """Read a member; raises UserError naming the family and what it takes."""

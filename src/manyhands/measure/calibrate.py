@@ -231,7 +231,7 @@ def write_profile(profile: DeviceProfile, path: Path) -> None:
 def quick_task(name: str, data_dir: Path | None = None, samples: int = 8192) -> Task:
     """The task with no more samples than are needed to time its steps: what is learnt does not matter."""
     task = load_task(name, data_dir)
-    return replace(task, train=task.train.first(samples), test=task.test.first(64))
+    return replace(task.first(samples), test=task.test.first(64))
 
 
 def as_simulated(

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from manyhands.clusters.cluster import Simulated
 from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.clusters.simulated.rehearsal import Outline, Rehearsal, Subject, rehearse
+from manyhands.errors import RunError
 
 _WARM = 3
 """steps after which those of synchronous strategies are first expected to repeat"""
@@ -84,6 +85,8 @@ class Epochs:
         if not window.first:
             rehearsal = rehearse(self.outline, profile, self.subject)
             rounds = self.outline.specification.strategy.unit == "round"
+            if not rehearsal.samples:
+                raise RunError("no client has begun to train when its round is over")
             epochs = rehearsal.samples / len(self.outline.task.train) if rounds else self.outline.specification.total
             return Epoch(*(_totals(self.outline, rehearsal) / epochs).tolist())
         first, second = (self._short(steps, profile) for steps in (window.first, window.second))

@@ -19,6 +19,7 @@ from manyhands import lab
 from manyhands.clusters.cluster import Simulated
 from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.clusters.simulated.rehearsal import Subject
+from manyhands.clusters.spread import Even
 from manyhands.errors import RunError, UserError
 from manyhands.measure.epochs import Epoch, Epochs
 from manyhands.measure.networks import NetworkKind
@@ -91,6 +92,8 @@ class Configuration:
             "batch_size": self.batch_size,
             "accumulate": self.base.accumulate,
             "stragglers": list(self.cluster.slow),
+            "speeds": str(self.cluster.speeds),
+            "links": str(self.cluster.links),
         }
 
 
@@ -113,7 +116,7 @@ def grid(
                 workers=1 if alone else count,
                 network=network,
                 batch_size=batch_size,
-                cluster=replace(cluster, slow=()) if alone else cluster,
+                cluster=replace(cluster, slow=(), speeds=Even(), links=Even()) if alone else cluster,
                 base=base,
             )
         )
