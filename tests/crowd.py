@@ -68,7 +68,7 @@ def _run(
         source, reply = waiting.pop(rank, None), None
         if source is not None:
             reply = Message(source, channels[source, rank].popleft())
-            peers[rank].ledger.bytes_received += sum(tensor.nbytes for tensor in reply.tensors)
+            peers[rank].ledger.note_received(sum(tensor.nbytes for tensor in reply.tensors))
         try:
             effect = running[rank].send(reply)
         except StopIteration as end:
@@ -78,8 +78,7 @@ def _run(
         if isinstance(effect, Send):
             assert effect.to != rank
             channels[rank, effect.to].append(tuple(tensor.clone() for tensor in effect.tensors))
-            peers[rank].ledger.messages_sent += 1
-            peers[rank].ledger.bytes_sent += sum(tensor.nbytes for tensor in effect.tensors)
+            peers[rank].ledger.note_sent(sum(tensor.nbytes for tensor in effect.tensors), effect.to)
         else:
             assert isinstance(effect, Receive)
             assert effect.source is not None

@@ -121,6 +121,8 @@ def test_costs_are_what_is_really_sent(collective: Collective, workers: int, num
     for peer in peers:
         rank, ledger = peer.rank, peer.ledger
         assert ledger.bytes_sent == collective.bytes_sent(rank, workers, numbers)
+        to = collective.bytes_to(rank, workers, numbers)
+        assert ledger.to == {other: size for other, size in to.items() if size}
         assert ledger.bytes_received == collective.bytes_received(rank, workers, numbers)
         assert ledger.messages_sent == collective.messages_sent(rank, workers, numbers)
 

@@ -60,7 +60,7 @@ def run_processes(tmp_path_factory: pytest.TempPathFactory, fleet: GetFleet) -> 
 def assert_same_accounts(ours: Run, theirs: Run) -> None:
     """Bytes and messages of every node, and the history but for its clock."""
     for our, their in zip(ours.ledger["nodes"], theirs.ledger["nodes"], strict=True):
-        counts = ("rank", "role", "bytes_sent", "bytes_received", "messages_sent")
+        counts = ("rank", "role", "bytes_sent", "bytes_received", "messages_sent", "to")
         assert {count: our[count] for count in counts} == {count: their[count] for count in counts}
         assert our.get("staleness") == their.get("staleness")
     for row, other in zip(ours.history, theirs.history, strict=True):

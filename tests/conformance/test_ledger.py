@@ -147,6 +147,12 @@ def conserved(run: Run) -> list[int]:
     sent = [node["bytes_sent"] for node in nodes]
     assert sum(sent) == sum(node["bytes_received"] for node in nodes)
     assert run.history[-1]["bytes"] == sum(sent)
+    assert [sum(node["to"].values()) for node in nodes] == sent
+    for node in nodes:
+        others = [int(rank) for rank in node["to"]]
+        assert others == sorted(others)
+        assert node["rank"] not in others
+        assert all(node["to"].values())
     return sent
 
 

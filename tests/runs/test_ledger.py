@@ -43,7 +43,7 @@ def test_a_segment_is_what_the_mtu_leaves() -> None:
 def test_bytes_on_the_wire(sent: list[int], received: list[int]) -> None:
     ledger = Ledger()
     for size in sent:
-        ledger.note_sent(size)
+        ledger.note_sent(size, to=1)
     for size in received:
         ledger.note_received(size)
     assert (ledger.bytes_sent, ledger.bytes_received, ledger.messages_sent) == (sum(sent), sum(received), len(sent))
@@ -58,11 +58,22 @@ def test_bytes_on_the_wire(sent: list[int], received: list[int]) -> None:
 
 def test_long_messages_grow_by_less_than_five_percent() -> None:
     ledger = Ledger()
-    ledger.note_sent(10**9)
+    ledger.note_sent(10**9, to=1)
     ledger.note_received(10**9)
     share = (HEADERS / SEGMENT) + HEADERS / ACKNOWLEDGED
     assert ledger.wire[0] / 10**9 == pytest.approx(1 + share, abs=1e-6)
     assert 0.046 < share < 0.05
+
+
+def test_it_knows_to_whom_the_bytes_went() -> None:
+    ledger = Ledger()
+    ledger.note_sent(5, to=10)
+    ledger.note_sent(0, to=3)
+    ledger.note_sent(7, to=2)
+    ledger.note_collective({10: 6, 1: 0}, received=4, messages=2)
+    assert (ledger.bytes_sent, ledger.bytes_received, ledger.messages_sent) == (18, 4, 5)
+    assert list(ledger.to_json()["to"].items()) == [("2", 7), ("10", 11)]
+    assert (ledger.segments_sent, ledger.segments_received) == (4, 2)
 
 
 def test_measured_bytes_stand_in_place_of_a_reason() -> None:
@@ -72,7 +83,7 @@ def test_measured_bytes_stand_in_place_of_a_reason() -> None:
 
 
 def test_the_state_is_read_back_and_that_of_earlier_versions_too() -> None:
-    ledger = Ledger(compute=1, compression=2, measured=(3, 4), staleness={2: 1})
+    ledger = Ledger(compute=1, compression=2, measured=(3, 4), to={1: 5}, staleness={2: 1})
     assert Ledger(**json.loads(json.dumps(ledger.state()))) == ledger
     old: dict[str, Any] = {"compute": 1, "exposed": 2, "hidden": 3, "waiting": 4, "bytes_sent": 5, "bytes_received": 6}
     assert Ledger(**old, messages_sent=7, staleness={}).wall == 7

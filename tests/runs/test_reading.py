@@ -258,6 +258,22 @@ def test_staleness_is_counted_over_all_nodes(tmp_path: Path) -> None:
     assert list(reading.staleness(run).items()) == [(2, 7), (10, 1)]
 
 
+def test_who_sent_how_much_to_whom(tmp_path: Path) -> None:
+    folder = write(tmp_path / "run")
+    assert reading.bytes_between(RunView.read(folder)) == {}
+    change(folder / "ledger.json", nodes=[{**NODES[0], "to": {"10": 60, "2": 40}}, NODES[1], {**NODES[2], "to": {}}])
+    run = RunView.read(folder)
+    assert list(reading.bytes_between(run).items()) == [((0, 2), 40), ((0, 10), 60)]
+    assert run.problems == ()
+
+
+@pytest.mark.parametrize("to", [{"-1": 2}, {"one": 2}, {"1": -2}, {"1": 0.5}, [1, 2]])
+def test_impossible_receivers_are_damage(tmp_path: Path, to: Any) -> None:
+    folder = write(tmp_path / "run")
+    change(folder / "ledger.json", nodes=[{**NODES[0], "to": to}])
+    assert RunView.read(folder).ledger is None
+
+
 @pytest.mark.parametrize("staleness", [{"-1": 2}, {"one": 2}, {"1": -2}, {"1": "2"}, {"1": 0.5}, [1, 2]])
 def test_impossible_staleness_is_damage(tmp_path: Path, staleness: Any) -> None:
     folder = write(tmp_path / "run")

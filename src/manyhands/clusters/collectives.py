@@ -18,7 +18,7 @@ Rabenseifner & Gropp 2005, "Optimization of collective communication operations 
 https://doi.org/10.1177/1094342005051521
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
@@ -36,9 +36,14 @@ if TYPE_CHECKING:
 class Traffic(NamedTuple):
     """What one worker sends and receives."""
 
-    numbers_sent: float
+    to: Mapping[int, float]
+    """numbers sent to each other worker, by rank"""
     numbers_received: float
     messages_sent: int
+
+    @property
+    def numbers_sent(self) -> float:
+        return sum(self.to.values())
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,12 @@ class Collective(Value):
 
         return attempt(self, Network.star(1, 1.0), [0] * workers, int(numbers))[1]
 
+    def bytes_to(self, rank: int, workers: int, numbers: float, itemsize: int = 4) -> dict[int, int]:
+        """What a worker sends to each other one, by rank."""
+        return {to: round(sent * itemsize) for to, sent in _traffic(self, workers, numbers)[rank].to.items()}
+
     def bytes_sent(self, rank: int, workers: int, numbers: float, itemsize: int = 4) -> int:
-        return round(_traffic(self, workers, numbers)[rank].numbers_sent * itemsize)
+        return sum(self.bytes_to(rank, workers, numbers, itemsize).values())
 
     def bytes_received(self, rank: int, workers: int, numbers: float, itemsize: int = 4) -> int:
         return round(_traffic(self, workers, numbers)[rank].numbers_received * itemsize)
@@ -98,7 +107,7 @@ class Native(Collective):
 
     def traffic(self, workers: int, numbers: float) -> list[Traffic]:
         sent = 2 * (workers - 1) * numbers / workers
-        return [Traffic(sent, sent, 2 * (workers - 1))] * workers
+        return [Traffic({(rank + 1) % workers: sent}, sent, 2 * (workers - 1)) for rank in range(workers)]
 
 
 @COLLECTIVES.register("ring")
@@ -134,7 +143,9 @@ class Ring(Collective):
         each, longer = divmod(numbers, workers)
         size = [each + (part < longer) for part in range(workers)]
         sent = [2 * numbers - size[(rank + 1) % workers] - size[(rank + 2) % workers] for rank in range(workers)]
-        return [Traffic(sent[rank], sent[rank - 1], 2 * (workers - 1)) for rank in range(workers)]
+        return [
+            Traffic({(rank + 1) % workers: sent[rank]}, sent[rank - 1], 2 * (workers - 1)) for rank in range(workers)
+        ]
 
 
 @COLLECTIVES.register("tree")

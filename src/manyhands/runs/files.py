@@ -140,6 +140,9 @@ def check_ledger(ledger: Json) -> None:
         _need_number(node["rank"], node["bytes_sent"], node["bytes_received"])
         _need_number(*(node["seconds"][part] for part in _ALWAYS))
         _need_number(*(node["seconds"].get(part, 0) for part in PARTS_OF_TIME))
+        for rank, size in (node.get("to") or {}).items():
+            if int(rank) < 0 or type(size) is not int or size < 0:
+                raise ValueError("to")
         if "bytes" in node:
             _check_bytes(node["bytes"])
         for versions, count in (node.get("staleness") or {}).items():

@@ -1,5 +1,6 @@
 """What each node spent: seconds by kind, bytes and messages by direction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -38,6 +39,8 @@ class Ledger:
     segments_sent: int = 0
     """TCP segments that the messages fill, each of them anew"""
     segments_received: int = 0
+    to: dict[int, int] = field(default_factory=dict)
+    """of the bytes sent, those to each other node, by rank; the parts of a native all-reduce go to the next worker"""
     staleness: dict[int, int] = field(default_factory=dict)
     """how many updates were computed at weights so many versions old; of servers that do not wait for all"""
     measured: tuple[int, int] | None = None
@@ -47,6 +50,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.staleness = {int(versions): count for versions, count in self.staleness.items()}  # as JSON has them
+        self.to = {int(rank): size for rank, size in self.to.items()}
         if self.measured is not None:
             sent, received = self.measured
             self.measured = sent, received
@@ -60,15 +64,29 @@ class Ledger:
         """Put so much time (ns) on one of the accounts."""
         setattr(self, kind, getattr(self, kind) + duration)
 
-    def note_sent(self, size: int, messages: int = 1) -> None:
-        """Count so many messages that hold so many bytes in all, shared out evenly."""
+    def note_sent(self, size: int, to: int) -> None:
+        """Count a message of so many bytes to a node."""
         self.bytes_sent += size
-        self.messages_sent += messages
-        self.segments_sent += segments(size, messages)
+        self.messages_sent += 1
+        self.segments_sent += segments(size, 1)
+        if size:
+            self.to[to] = self.to.get(to, 0) + size
 
-    def note_received(self, size: int, messages: int = 1) -> None:
+    def note_received(self, size: int) -> None:
         self.bytes_received += size
-        self.segments_received += segments(size, messages)
+        self.segments_received += segments(size, 1)
+
+    def note_collective(self, to: Mapping[int, int], received: int, messages: int) -> None:
+        """Count so many messages in each direction, equally long: the bytes sent to each other node, and received."""
+        sent = sum(to.values())
+        self.bytes_sent += sent
+        self.bytes_received += received
+        self.messages_sent += messages
+        self.segments_sent += segments(sent, messages)
+        self.segments_received += segments(received, messages)
+        for rank, size in to.items():
+            if size:
+                self.to[rank] = self.to.get(rank, 0) + size
 
     def note_staleness(self, versions: int) -> None:
         """Count an update by how many versions old the weights were at which it was computed."""
@@ -107,6 +125,7 @@ class Ledger:
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
             "messages_sent": self.messages_sent,
+            "to": {str(rank): size for rank, size in sorted(self.to.items())},
             "bytes": traffic if self.measured else traffic | {"measured_why": self.measured_why},
         }
         if self.staleness:
@@ -115,7 +134,7 @@ class Ledger:
 
     def state(self) -> dict[str, Any]:
         """All fields, for JSON."""
-        return vars(self) | {"staleness": dict(sorted(self.staleness.items()))}
+        return vars(self) | {"to": dict(sorted(self.to.items())), "staleness": dict(sorted(self.staleness.items()))}
 
 
 def segments(size: int, messages: int) -> int:

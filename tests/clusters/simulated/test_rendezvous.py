@@ -40,7 +40,7 @@ def test_a_collective_as_a_whole_is_the_same_as_in_messages(
         whole, mean = run(collective, workers, numbers, "rounds", tmp_path / f"{numbers}w")
         single, other = run(collective, workers, numbers, "messages", tmp_path / f"{numbers}m")
         torch.testing.assert_close(other, mean, rtol=1e-6, atol=1e-6)
-        for kind in ("bytes_sent", "bytes_received", "messages_sent"):
+        for kind in ("bytes_sent", "bytes_received", "messages_sent", "to"):
             assert [node[kind] for node in whole["nodes"]] == [node[kind] for node in single["nodes"]]
         assert whole["seconds"] == single["seconds"]
 

@@ -154,7 +154,7 @@ class Driver:
             size = self.wire.send(effect.to, Kind.DATA, *effect.tensors, progress=node.progress, tag=effect.tag)
             if self.strategy.polls:
                 self.notices.announce(effect.to)
-        node.ledger.note_sent(size)
+        node.ledger.note_sent(size, effect.to)
 
     def _receive(self, effect: Receive) -> Message | None:
         """The wait for a message's header is waiting for its sender; the rest is the transfer."""

@@ -114,7 +114,5 @@ class Moment:
 def count(node: Node, tensor: Tensor) -> None:
     """Put an all-reduce of the backend's on the ledger."""
     workers, numbers = len(node.workers), tensor.numel()
-    sent = NATIVE.bytes_sent(node.rank, workers, numbers, tensor.element_size())
-    messages = NATIVE.messages_sent(node.rank, workers, numbers)
-    node.ledger.note_sent(sent, messages)
-    node.ledger.note_received(sent, messages)
+    to = NATIVE.bytes_to(node.rank, workers, numbers, tensor.element_size())
+    node.ledger.note_collective(to, sum(to.values()), NATIVE.messages_sent(node.rank, workers, numbers))

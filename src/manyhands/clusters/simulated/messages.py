@@ -87,7 +87,7 @@ class Messages:
         message = Message(node.rank, tuple([tensor.clone() for tensor in effect.tensors]), effect.tag)
         size = sum([tensor.nbytes for tensor in message.tensors])
         posted = _Posted(message, size, self._clock.now, node.progress)
-        node.ledger.note_sent(size)
+        node.ledger.note_sent(size, effect.to)
         if self._rendezvous:
             self._offer(posted, effect.to)
             return

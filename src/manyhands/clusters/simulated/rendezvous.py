@@ -66,7 +66,8 @@ class Parcel(NamedTuple):
 class _Share(NamedTuple):
     """What a worker sends and receives in an operation."""
 
-    bytes_sent: int
+    to: dict[int, int]
+    """bytes, by rank"""
     bytes_received: int
     messages: int
     """that it sends, and as many that it receives"""
@@ -109,9 +110,7 @@ class Rendezvous:
         shares = self._shares_of(collective, sum(parcel.numbers for parcel in parcels), itemsize, len(parcels))
         for arrival, share in zip(arrivals, shares, strict=True):
             self._book(arrival, spans, last)
-            ledger = arrival.node.ledger
-            ledger.note_sent(share.bytes_sent, share.messages)
-            ledger.note_received(share.bytes_received, share.messages)
+            arrival.node.ledger.note_collective(share.to, share.bytes_received, share.messages)
         self._queue.push(max(spans[-1][1], last), self._conclude, arrivals)
 
     def _processed(self, arrivals: list[Arrival], collective: Collective, last: int, end: int) -> int:
@@ -164,7 +163,7 @@ class Rendezvous:
             workers = len(self._workers)
             self._shares[key] = [
                 _Share(
-                    collective.bytes_sent(rank, workers, numbers, itemsize),
+                    collective.bytes_to(rank, workers, numbers, itemsize),
                     collective.bytes_received(rank, workers, numbers, itemsize),
                     collective.messages_sent(rank, workers, numbers) * parcels,
                 )

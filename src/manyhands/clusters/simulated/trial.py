@@ -3,7 +3,7 @@
 So what it costs is found by the code that is really used.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Coroutine, Generator, Sequence
 from typing import Any
 
@@ -48,11 +48,13 @@ class _Peer:
     def __init__(self, trial: "_Trial", rank: int, workers: range) -> None:
         self.rank, self.workers, self._trial = rank, workers, trial
         self.inbox: defaultdict[int, deque[Tensor]] = defaultdict(deque)
-        self.sent = self.received = self.messages = 0
+        self.sent: Counter[int] = Counter()
+        """numbers, by the rank to which they went"""
+        self.received = self.messages = 0
         self.done = False
 
     async def send(self, to: int, tensor: Tensor) -> None:
-        self.sent += tensor.numel()
+        self.sent[to] += tensor.numel()
         self.messages += 1
         self._trial.post(self.rank, to, tensor)
 
