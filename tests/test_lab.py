@@ -72,6 +72,7 @@ def test_the_run_is_described(tmp_path: Path) -> None:
     assert run["specification"]["task"] == "custom/net"
     assert Specification.from_json(run["specification"]).strategy == FedAvg()
     assert run["model"] == {"parameters": 58, "buffers": 0}
+    assert run["method"] == FedAvg().method()
     assert run["versions"].keys() >= {"manyhands", "python", "torch", "numpy"}
     assert [(node["role"], node["samples"]) for node in run["nodes"]] == [
         ("worker", 30),

@@ -279,6 +279,7 @@ def _description(experiment: Experiment, path: Path) -> dict[str, Any]:
         "executor": choose_executor(experiment).to_json() if isinstance(specification.cluster, Simulated) else None,
         "model": {"parameters": learner.parameters, "buffers": learner.buffers},
         "nodes": workers + servers,
+        "method": specification.strategy.method(),
         "facts": specification.strategy.facts(specification.size, specification.total),
     }
 

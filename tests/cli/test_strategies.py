@@ -9,6 +9,7 @@ import pytest
 
 from manyhands.cli.main import main
 from manyhands.strategies import STRATEGIES, Strategy, parse_strategy
+from manyhands.strategies.formula import SYMBOLS
 
 
 def options_of(strategy: type[Strategy]) -> list[str]:
@@ -18,17 +19,22 @@ def options_of(strategy: type[Strategy]) -> list[str]:
 def test_every_strategy_has_its_line_paper_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["strategies"]) == 0
     out = capsys.readouterr().out
-    parts = out.split("\n\n")
+    *parts, legend = out.split("\n\n")
     assert [part.splitlines()[0] for part in parts] == list(STRATEGIES)
     for part, strategy in zip(parts, STRATEGIES.values(), strict=True):
         assert strategy.paper in part
         assert strategy.url in part
+        assert f"  a worker sends {str(strategy().sends).partition(';')[0]}" in part
         assert all(f"--strategy.{option.replace('_', '-')}" in part for option in options_of(strategy))
+    assert [line.split()[0] for line in legend.splitlines()[1:]] == list(SYMBOLS)
 
 
 def test_json_tells_defaults_that_can_be_read_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["strategies", "--json"]) == 0
-    for facts in json.loads(capsys.readouterr().out)["strategies"]:
+    content = json.loads(capsys.readouterr().out)
+    assert content["symbols"] == SYMBOLS
+    for facts in content["strategies"]:
+        assert facts["sends"] == STRATEGIES[facts["name"]]().sends
         options = {option["name"]: option["default"] for option in facts["options"]}
         assert sorted(options) == sorted(options_of(STRATEGIES[facts["name"]]))
         assert all(option["about"] and option["takes"] for option in facts["options"])

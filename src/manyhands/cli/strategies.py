@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
-from manyhands.cli.flags import field_help, first_line, parse, takes
+from manyhands.cli.flags import field_help, parse, takes
 from manyhands.strategies import STRATEGIES, Strategy
+from manyhands.strategies.formula import SYMBOLS
 
 DESCRIPTION = """List the strategies: what the workers do, the paper, and the options with their defaults."""
 
@@ -25,7 +26,10 @@ class Strategies:
 def run(argv: Sequence[str]) -> int:
     options = parse(Strategies, argv, "manyhands strategies", DESCRIPTION)
     facts = [_facts(strategy) for strategy in STRATEGIES.values()]
-    print(json.dumps({"strategies": facts}) if options.json else "\n\n".join(map(_text, facts)))
+    if options.json:
+        print(json.dumps({"strategies": facts, "symbols": SYMBOLS}, ensure_ascii=False))
+    else:
+        print("\n\n".join([*map(_text, facts), _legend()]))
     return 0
 
 
@@ -33,9 +37,7 @@ def _facts(strategy: type[Strategy]) -> dict[str, Any]:
     kinds = get_type_hints(strategy)
     return {
         "name": strategy.name,
-        "about": first_line(strategy),
-        "paper": strategy.paper,
-        "url": strategy.url,
+        **strategy().method(),
         "servers": strategy().servers,
         "unit": strategy.unit,
         "options": [
@@ -51,8 +53,14 @@ def _facts(strategy: type[Strategy]) -> dict[str, Any]:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    lines = [facts["name"], f"  {facts['about']}", f"  {facts['paper']}", f"  {facts['url']}"]
+    lines = [facts["name"], *[f"  {facts[key]}" for key in ("about", "paper", "url") if key in facts]]
+    if "sends" in facts:
+        lines.append(f"  a worker sends {facts['sends'].replace('; ', '; the ')}")
     for option in facts["options"]:
         flag = f"--strategy.{option['name'].replace('_', '-')} {option['takes']}"
         lines += [f"  {flag}", f"      {option['about']} (default: {option['default']})"]
     return "\n".join(lines)
+
+
+def _legend() -> str:
+    return "\n".join(["where", *[f"  {symbol}  {meaning}" for symbol, meaning in SYMBOLS.items()]])

@@ -24,6 +24,7 @@ class AsynchronousGossip(Neighbourhood):
 
     paper = "Lian et al. 2018, Asynchronous Decentralized Parallel Stochastic Gradient Descent"
     url = "https://arxiv.org/abs/1710.06952"
+    sends = "at most 2 · P a step"
     polls = True
 
     def __post_init__(self) -> None:

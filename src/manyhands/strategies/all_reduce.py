@@ -38,6 +38,10 @@ class AllReduce(Strategy):
             raise UserError(f"adasum joins pairs of pairs: --workers must be a power of two, not {workers}")
 
     @property
+    def sends(self) -> str:
+        return "log₂ n · G a step" if self.combine == "adasum" else "2 (n − 1)/n · G a step"
+
+    @property
     def plain(self) -> bool:
         return isinstance(self.collective, Native) and isinstance(self.compression, Uncompressed)
 

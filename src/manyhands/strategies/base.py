@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
+from inspect import cleandoc
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_type_hints
 
@@ -41,8 +42,8 @@ class Strategy:
     """
 
     name: ClassVar[str]
-    paper: ClassVar[str]
-    url: ClassVar[str]
+    paper: ClassVar[str] = ""
+    url: ClassVar[str] = ""
     unit: ClassVar[Literal["epoch", "round"]] = "epoch"
     default_optimizer: ClassVar[str] = "sgd"
     """the name of the optimiser of local steps, where the run does not choose one"""
@@ -66,6 +67,24 @@ class Strategy:
             if getattr(self, option.name) != option.default
         ]
         return f"{self.name}:{','.join(options)}" if options else self.name
+
+    @property
+    def sends(self) -> str:
+        """The bytes that a node sends, as `manyhands.strategies.formula` reads them; empty if it does not say.
+
+        Of a training without compression, deadlines, drop-outs and secure aggregation.
+        """
+        return ""
+
+    def quantities(self, layout: "Layout", workers: int, steps: int) -> dict[str, float]:
+        """The values of those symbols in ``sends`` that are the strategy's own, with so many steps in an epoch."""
+        return {}
+
+    def method(self) -> dict[str, str]:
+        """What the strategy is, where it comes from and what it sends; without what it does not say."""
+        about = cleandoc(self.__doc__ or "").partition("\n")[0].replace("``", "")
+        facts = {"about": about, "paper": self.paper, "url": self.url, "sends": self.sends}
+        return {key: value for key, value in facts.items() if value}
 
     @property
     def servers(self) -> int:

@@ -19,6 +19,7 @@ class DataParallel(Strategy):
 
     paper = "Paszke et al. 2019, PyTorch: An Imperative Style, High-Performance Deep Learning Library"
     url = "https://arxiv.org/abs/1912.01703"
+    sends = "G a step; root: (n − 1) · (P + X) a step"
     pools_data = True
     admits = frozenset[str]()
 

@@ -31,6 +31,7 @@ class DiLoCo(Periodic):
 
     paper = "Douillard et al. 2023, DiLoCo: Distributed Low-Communication Training of Language Models"
     url = "https://arxiv.org/abs/2311.08105"
+    sends = "2 (n − 1)/n · G every k steps, and 2 (n − 1)/n · B an epoch"
     default_optimizer = "adamw"
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from manyhands.errors import UserError
 from manyhands.strategies.base import Strategy, dense_alone, positive, register
 
 if TYPE_CHECKING:
+    from manyhands.clusters.layout import Layout
     from manyhands.clusters.node import Node
 
 
@@ -24,6 +25,7 @@ class ElasticAveraging(Strategy):
 
     paper = "Zhang, Choromanska & LeCun 2015, Deep learning with Elastic Averaging SGD"
     url = "https://arxiv.org/abs/1412.6651"
+    sends = "P every k steps; server: n · P every k steps"
     servers = 1
     followers_keep_weights = True
 
@@ -32,6 +34,9 @@ class ElasticAveraging(Strategy):
         if not 0 < self.pull <= 1:
             raise UserError(f"--strategy.pull must lie in (0, 1], not {self.pull}")
         dense_alone(self, "worker and centre must know each other's weights to pull at them alike")
+
+    def quantities(self, layout: "Layout", workers: int, steps: int) -> dict[str, float]:
+        return {"k": self.period}
 
     def cycle(self, workers: int) -> int:
         return self.period

@@ -24,6 +24,7 @@ class FedAsync(Asynchronous):
 
     paper = "Xie, Koyejo & Gupta 2019, Asynchronous Federated Optimization"
     url = "https://arxiv.org/abs/1903.03934"
+    sends = "P a round; server: n · P a round"
     replies_per_update = 1
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ class FedAvg(Federated):
 
     paper = "McMahan et al. 2017, Communication-Efficient Learning of Deep Networks from Decentralized Data"
     url = "https://arxiv.org/abs/1602.05629"
+    sends = "C · P a round; server: n · C · P a round"
 
     async def client(self, node: "Node", received: Tensors) -> Tensors:
         (weights,) = received

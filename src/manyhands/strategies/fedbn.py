@@ -19,6 +19,7 @@ class FedBN(Personal):
 
     paper = "Li et al. 2021, FedBN: Federated Learning on Non-IID Features via Local Batch Normalization"
     url = "https://arxiv.org/abs/2102.07623"
+    sends = "C · (P − H) a round; server: n · C · (P − H) a round"
 
     def own(self, layout: "Layout") -> "Ranges":
         return layout.norms

@@ -26,6 +26,7 @@ class FedBuff(Asynchronous):
 
     paper = "Nguyen et al. 2022, Federated Learning with Buffered Asynchronous Aggregation"
     url = "https://arxiv.org/abs/2106.06639"
+    sends = "P a round; server: n · P a round"
 
     def __post_init__(self) -> None:
         super().__post_init__()

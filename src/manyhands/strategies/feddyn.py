@@ -27,6 +27,7 @@ class FedDyn(Federated):
 
     paper = "Acar et al. 2021, Federated Learning Based on Dynamic Regularization"
     url = "https://arxiv.org/abs/2111.04263"
+    sends = "C · P a round; server: n · C · P a round"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,6 +26,7 @@ class FedNova(Federated):
 
     paper = "Wang et al. 2020, Tackling the Objective Inconsistency Problem in Heterogeneous Federated Optimization"
     url = "https://arxiv.org/abs/2007.07481"
+    sends = "C · (P + 4) a round; server: n · C · P a round"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,6 +25,7 @@ class FedOpt(FedAvg):
 
     paper = "Reddi et al. 2021, Adaptive Federated Optimization"
     url = "https://arxiv.org/abs/2003.00295"
+    sends = "C · P a round; server: n · C · P a round"
 
     def update(self, node: "Node", mean: Tensors, clients: Sequence[int]) -> None:
         (change,), size = mean, node.layout.parameters

@@ -23,6 +23,7 @@ class FedPer(Personal):
 
     paper = "Arivazhagan et al. 2019, Federated Learning with Personalization Layers"
     url = "https://arxiv.org/abs/1912.00818"
+    sends = "C · (P − H) a round; server: n · C · (P − H) a round"
 
     def __post_init__(self) -> None:
         super().__post_init__()

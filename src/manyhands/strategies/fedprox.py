@@ -24,6 +24,7 @@ class FedProx(FedAvg):
 
     paper = "Li et al. 2020, Federated Optimization in Heterogeneous Networks"
     url = "https://arxiv.org/abs/1812.06127"
+    sends = "C · P a round; server: n · C · P a round"
 
     def __post_init__(self) -> None:
         super().__post_init__()

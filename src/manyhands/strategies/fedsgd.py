@@ -22,6 +22,7 @@ class FedSGD(Federated):
 
     paper = "McMahan et al. 2017, Communication-Efficient Learning of Deep Networks from Decentralized Data"
     url = "https://arxiv.org/abs/1602.05629"
+    sends = "C · (G + B) a round; server: n · C · P a round"
     steps_locally = False
 
     def __post_init__(self) -> None:

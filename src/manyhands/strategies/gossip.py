@@ -26,6 +26,7 @@ class Gossip(Neighbourhood):
 
     paper = "Lian et al. 2017, Can Decentralized Algorithms Outperform Centralized Algorithms?"
     url = "https://arxiv.org/abs/1705.09056"
+    sends = "d · P a step"
 
     def __post_init__(self) -> None:
         if not 0 < self.consensus_step <= 1:

@@ -18,6 +18,7 @@ class LocalSGD(Periodic):
 
     paper = "Stich 2019, Local SGD Converges Fast and Communicates Little"
     url = "https://arxiv.org/abs/1805.09767"
+    sends = "2 (n − 1)/n · P every k steps"
 
     async def worker(self, node: "Node") -> None:
         async for batch in node.batches():

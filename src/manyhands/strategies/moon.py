@@ -29,6 +29,7 @@ class Moon(FedAvg):
 
     paper = "Li, He & Song 2021, Model-Contrastive Federated Learning"
     url = "https://arxiv.org/abs/2103.16257"
+    sends = "C · P a round; server: n · C · P a round"
 
     def __post_init__(self) -> None:
         super().__post_init__()

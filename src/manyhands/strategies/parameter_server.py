@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from manyhands.clusters.effects import Message
+    from manyhands.clusters.layout import Layout
     from manyhands.clusters.node import Node
 
 LATEST = -1
@@ -40,6 +41,7 @@ class ParameterServer(Strategy):
 
     paper = "Li et al. 2014, Scaling Distributed Machine Learning with the Parameter Server"
     url = "https://www.usenix.org/conference/osdi14/technical-sessions/presentation/li_mu"
+    sends = "G + B a step; server: n · P/s a step"
     admits = frozenset({"data", "reply"})
 
     def __post_init__(self) -> None:
@@ -69,6 +71,9 @@ class ParameterServer(Strategy):
             raise UserError(
                 f"--strategy.servers {self.servers} is more than the {parameters:,} parameters that they would share"
             )
+
+    def quantities(self, layout: "Layout", workers: int, steps: int) -> dict[str, float]:
+        return {"s": self.servers}
 
     @property
     def sharded(self) -> bool:

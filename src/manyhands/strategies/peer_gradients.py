@@ -17,6 +17,7 @@ class PeerGradients(Strategy):
 
     paper = "Strom 2015, Scalable Distributed DNN Training Using Commodity GPU Cloud Computing"
     url = "https://www.isca-archive.org/interspeech_2015/strom15_interspeech.html"
+    sends = "(n − 1) · G a step"
 
     async def worker(self, node: "Node") -> None:
         peers = [rank for rank in node.workers if rank != node.rank]

@@ -9,6 +9,7 @@ from manyhands.strategies.base import Strategy, positive
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from manyhands.clusters.layout import Layout
     from manyhands.clusters.node import Node
     from manyhands.training.sampler import Batch
 
@@ -26,6 +27,9 @@ class Periodic(Strategy):
 
     def cycle(self, workers: int) -> int:
         return 1 if self.period == "epoch" else self.period
+
+    def quantities(self, layout: "Layout", workers: int, steps: int) -> dict[str, float]:
+        return {"k": steps if self.period == "epoch" else self.period}
 
     def due(self, batch: "Batch", offset: int = 0) -> bool:
         """Whether the workers agree after this batch's step; ``offset`` steps later than others."""

@@ -39,6 +39,10 @@ class Personal(Federated):
         own = self.own(layout)
         return layout.mask(own) if own else None
 
+    def quantities(self, layout: "Layout", workers: int, steps: int) -> dict[str, float]:
+        own = 4.0 * sum(map(len, self.own(layout)))
+        return super().quantities(layout, workers, steps) | {"H": own}
+
     def outgoing(self, node: "Node") -> Tensors:
         return (node.layout.take(node.weights, self.shared(node.layout)),)
 

@@ -7,6 +7,7 @@ from manyhands.strategies.base import register
 from manyhands.strategies.periodic import Periodic
 
 if TYPE_CHECKING:
+    from manyhands.clusters.layout import Layout
     from manyhands.clusters.node import Node
 
 
@@ -23,11 +24,15 @@ class PostLocalSGD(Periodic):
 
     paper = "Lin et al. 2020, Don't Use Large Mini-Batches, Use Local SGD"
     url = "https://arxiv.org/abs/1808.07217"
+    sends = "2 (n − 1)/n · (f · G + (1 − f) · P/k) a step, and 2 (n − 1)/n · P once"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.switch <= 1:
             raise UserError(f"--strategy.switch must lie between 0 and 1, not {self.switch}")
+
+    def quantities(self, layout: "Layout", workers: int, steps: int) -> dict[str, float]:
+        return super().quantities(layout, workers, steps) | {"f": self.switch}
 
     def cycle(self, workers: int) -> int:
         """Steps more in an epoch move the switch by a share of them, which must be whole, and even for halves to round

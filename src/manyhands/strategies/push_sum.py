@@ -24,6 +24,7 @@ class PushSum(Neighbourhood):
 
     paper = "Assran et al. 2019, Stochastic Gradient Push for Distributed Deep Learning"
     url = "https://arxiv.org/abs/1811.10792"
+    sends = "d · (P + 8) a step"
 
     def __post_init__(self) -> None:
         dense_alone(self, "the shares of all workers' weights must add up to the whole")

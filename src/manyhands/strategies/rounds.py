@@ -12,6 +12,7 @@ from manyhands.strategies.cohort import Cohort, Uniform
 
 if TYPE_CHECKING:
     from manyhands.clusters.effects import Message
+    from manyhands.clusters.layout import Layout
     from manyhands.clusters.node import Node
 
 
@@ -54,6 +55,9 @@ class Rounds(Strategy):
                 f"cohort of {size}, but there are {workers}: lower it or --strategy.fraction"
             )
         self.cohort.check(chosen, workers)
+
+    def quantities(self, layout: "Layout", workers: int, steps: int) -> dict[str, float]:
+        return {"C": self.chosen(workers) / workers}
 
     def cohort_size(self, workers: int) -> int:
         """How many clients' replies make a round."""

@@ -28,6 +28,7 @@ class Scaffold(Federated):
 
     paper = "Karimireddy et al. 2020, SCAFFOLD: Stochastic Controlled Averaging for Federated Learning"
     url = "https://arxiv.org/abs/1910.06378"
+    sends = "C · (P + G) a round; server: n · C · (P + G) a round"
 
     def __post_init__(self) -> None:
         super().__post_init__()

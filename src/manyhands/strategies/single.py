@@ -16,6 +16,7 @@ class Single(Strategy):
 
     paper = "Robbins & Monro 1951, A Stochastic Approximation Method"
     url = "https://doi.org/10.1214/aoms/1177729586"
+    sends = "nothing"
 
     def __post_init__(self) -> None:
         if not isinstance(self.compression, Uncompressed):

@@ -24,6 +24,7 @@ class SlowMomentum(Periodic):
 
     paper = "Wang et al. 2020, SlowMo: Improving Communication-Efficient Distributed SGD with Slow Momentum"
     url = "https://arxiv.org/abs/1910.00643"
+    sends = "2 (n − 1)/n · P every k steps"
 
     def __post_init__(self) -> None:
         super().__post_init__()
