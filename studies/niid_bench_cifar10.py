@@ -16,7 +16,7 @@ from manyhands import Specification
 from niid import specifications as of_niid_bench
 
 NAME = "NIID-Bench, CIFAR-10, Dirichlet(0.5)"
-ROUNDS = 4
+ROUNDS = 2
 
 
 def specifications() -> list[Specification]:
