@@ -64,7 +64,7 @@ def test_the_table_of_mcmahan_et_al_is_whole() -> None:
     for one in study.specifications:
         assert isinstance(one.strategy, FedAvg)
         rounds = published[one.strategy.fraction, one.batch_size]
-        assert one.rounds == rounds[one.partition == Shards(2)]
+        assert one.rounds == min(rounds[one.partition == Shards(2)], 700)
         assert one.partition in (Iid(), Shards(2))
         assert (one.task, one.size, one.strategy.local_epochs) == ("mnist/mlp:normalise=false", 100, 1)
         assert replace(one.strategy, fraction=1.0) == FedAvg()
