@@ -14,7 +14,7 @@ from manyhands import Specification
 from niid import specifications as of_niid_bench
 
 NAME = "NIID-Bench, Fashion-MNIST, Dirichlet(0.5)"
-ROUNDS = 3
+ROUNDS = 2
 
 
 def specifications() -> list[Specification]:
