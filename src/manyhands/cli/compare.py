@@ -117,7 +117,7 @@ def run(argv: Sequence[str]) -> int:
         out, target, runs = options.resume, options.target or begun.target, len(begun.left)
         carry_out = partial(resume_study, begun)
     else:
-        study = _study(options, argv)
+        study = study_of(options, argv)
         out = output.out or new_run_path(Path("runs"), options.from_.stem if options.from_ else study.name)
         target, runs = options.target or study.target, len(study.specifications)
         carry_out = partial(run_study, study.name, study.specifications, out, target=target)
@@ -132,7 +132,7 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _study(options: Compare, argv: Sequence[str]) -> StudyFile:
+def study_of(options: Compare, argv: Sequence[str]) -> StudyFile:
     """The study of the file, as far as flags do not change it, or that of the flags alone."""
     if options.from_:
         given = _check_flags(argv, BESIDE_FROM, "--from runs a study as its file has it")

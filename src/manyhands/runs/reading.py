@@ -245,16 +245,6 @@ def bytes_per_worker(run: RunView) -> float | None:
     return sum(node["bytes_sent"] for node in workers) / len(workers) if workers else None
 
 
-def bytes_between(run: RunView) -> dict[tuple[int, int], int]:
-    """The bytes that each node sent to each other one, by ranks (from, to), ascending; none are left out.
-
-    Empty without a ledger, and for ledgers of old, which do not tell.
-    """
-    nodes = run.ledger["nodes"] if run.ledger is not None else []
-    pairs = {(int(node["rank"]), int(to)): size for node in nodes for to, size in (node.get("to") or {}).items()}
-    return dict(sorted(pairs.items()))
-
-
 def staleness(run: RunView) -> dict[int, int]:
     """How many updates were computed at weights so many versions old, over all nodes; in ascending order.
 
