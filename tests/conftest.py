@@ -30,6 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"MANYHANDS_DATA does not hold {', '.join(missing)}"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def imports_are_paid_once() -> None:
+    """Of processes that average gradients natively each imports what takes torch longer than the test: not here."""
+    from manyhands.clusters.processes.fleet import IMPORTED
+
+    IMPORTED.append("torch._dynamo")
+
+
 def _present(name: str) -> bool:
     card, folder = CARDS[name], os.environ.get("MANYHANDS_DATA")
     return card.embedded or (folder is not None and all((Path(folder) / file.path).is_file() for file in card.files))

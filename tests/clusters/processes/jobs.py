@@ -53,6 +53,10 @@ def surroundings(place: Place) -> dict[str, object]:
     }
 
 
+def variable(_: Place, name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def holdings(_: Place) -> tuple[int, int]:
     """How many threads and open files this process has."""
     gc.collect()

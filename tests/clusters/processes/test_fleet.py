@@ -47,6 +47,14 @@ def test_any_number_of_them_form_a_process_group(fleet: Fleet, nodes: int) -> No
     assert fleet.call(jobs.total, 1000, nodes=nodes) == [sum(range(nodes))] * nodes
 
 
+def test_they_start_in_the_environment_of_now(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not in that of the process of which they are copies, which is as old as the first fleet."""
+    fleet.call(jobs.total, 1, nodes=1)
+    monkeypatch.setenv("MANYHANDS_DATA", "/somewhere/else")
+    with Fleet(1, OPTIONS) as new:
+        assert new.call(jobs.variable, "MANYHANDS_DATA") == ["/somewhere/else"]
+
+
 def test_a_fleet_trains_what_new_processes_train(fleet: Fleet, tmp_path: Path) -> None:
     (before,) = fleet.call(jobs.whoami, "", nodes=1)
     rows: list[dict[str, Any]] = []

@@ -1,17 +1,19 @@
-"""Processes that live on and do one thing after another: to start Python and torch anew for each takes seconds."""
+"""Processes that live on and do one thing after another: to start them anew for each takes its time."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -41,6 +43,8 @@ __all__ = ["Fleet", "Place"]
 
 GRACE = 5.0
 """seconds that processes get to end by themselves once one has failed"""
+IMPORTED = ["manyhands.clusters.processes.member"]
+"""modules, torch with them, that processes have when they start"""
 PATIENCE = 0.05
 """seconds between two looks at what a run has written"""
 
@@ -49,7 +53,7 @@ PATIENCE = 0.05
 class _Member:
     """The launcher's side of a process."""
 
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Connection
     results: list[Any]
     failure: Failure | None = None
@@ -234,7 +238,7 @@ class Fleet:
 
     def _start(self, job: Job) -> None:
         """Start all processes; those that take part in the first job get it on their way."""
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         for rank in range(self.nodes):
             ours, theirs = context.Pipe()
             host = self.hosts.host(rank % self.hosts.count) if self.hosts else None
@@ -248,7 +252,7 @@ class Fleet:
                     host,
                     theirs,
                     job if rank < job.world else None,
-                    os.getpid(),
+                    dict(os.environ),
                 ),
                 name=f"manyhands-node-{rank}",
                 daemon=True,
@@ -290,6 +294,19 @@ class Fleet:
                 member.process.kill()
                 member.process.join()
             member.pipe.close()
+
+
+def _context() -> BaseContext:
+    """How processes start: as copies of one that has imported what they need and done nothing else, in no time.
+
+    That one starts with a program's first fleet and ends with the program. Not on macOS, whose libraries do not bear to
+    be copied.
+    """
+    if sys.platform == "darwin":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    return context
 
 
 def _blame(members: list[_Member], codes: list[int | None], died: list[int], late: bool) -> None:

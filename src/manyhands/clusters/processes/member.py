@@ -1,6 +1,7 @@
 """One process of a cluster: its place among all, and its life, in which it does one thing after another."""
 
 import json
+import multiprocessing
 import os
 import socket
 import sys
@@ -93,14 +94,16 @@ def serve(
     host: Host | None,
     pipe: Connection,
     job: Job | None,
-    parent: int,
+    environment: dict[str, str],
 ) -> None:
     """The life of a process: do what comes through the pipe, until nothing does, or something goes wrong.
 
     ``port`` is the launcher's, at which all find each other: over this machine's loopback, so that what a cluster says
     to itself does not take room on emulated links. ``job`` is the first one.
     """
-    die_with(parent)
+    die_with_launcher()
+    os.environ.clear()
+    os.environ.update(environment)
     store = TCPStore(LOOPBACK, port, timeout=timedelta(seconds=fleet.timeout))
     interface = fleet.interface or loopback_interface()
     if host:
@@ -210,12 +213,13 @@ def loopback_interface() -> str:
     return "lo" if "lo" in names else "lo0"
 
 
-def die_with(parent: int) -> None:
+def die_with_launcher() -> None:
     """End this process when the launcher is gone, even if it was killed."""
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        launcher.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
