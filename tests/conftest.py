@@ -7,6 +7,7 @@ machines are slow now and then. Jobs in a shell's background are started deaf to
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def imports_are_paid_once() -> None:
     from manyhands.clusters.processes.fleet import IMPORTED
 
     IMPORTED.append("torch._dynamo")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def power_stays_on() -> Iterator[None]:
+    """What a test writes need not be on the disk before it goes on: waiting for disks took longer than many tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 def _present(name: str) -> bool:

@@ -25,7 +25,7 @@ from table import (
     specify,
     train,
 )
-from toys import Normed, Spared, toy
+from toys import HALT, Halting, Normed, Spared, toy
 
 from manyhands import lab
 from manyhands.runs.folder import RunFolder
@@ -154,12 +154,16 @@ def test_all_reduce_is_distributed_data_parallel(run_processes: RunProcesses, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["all-reduce", "parameter-server", "fedavg"])
 def test_resumed_processes_end_with_the_weights_of_an_uninterrupted_run(
-    name: str, run_processes: RunProcesses, tmp_path: Path
+    name: str, run_processes: RunProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, whole = toy(Normed), run_processes(name)
+    """Interrupted in the middle of the second epoch, of ten batches, where they wait for it."""
+    task, whole = toy(Halting), run_processes(name)
     specification = replace(shared(name), cluster=CLUSTER)
+    monkeypatch.setenv(HALT, "1")
     with pytest.raises(KeyboardInterrupt):
         train(specification, task, tmp_path / "run", observer=Interrupt(1))
+    monkeypatch.delenv(HALT)
+    assert len(RunFolder(tmp_path / "run").read_history()) == 2
     saved, _ = RunFolder(tmp_path / "run").read_checkpoint()
     assert saved["completed"] <= 1  # whether the checkpoint of the row that was seen is written yet
     resumed = Run(lab.resume(tmp_path / "run", task=task))

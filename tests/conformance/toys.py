@@ -1,6 +1,8 @@
 """A task small enough to train in milliseconds. Processes import it by name, so it lives at module level."""
 
+import os
 import time
+from itertools import count
 
 import torch
 import torch.distributed as dist
@@ -59,4 +61,17 @@ class Dawdling(Plain):
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training and dist.is_initialized() and dist.get_rank() == 1:
             time.sleep(0.2)
+        return super().forward(inputs)
+
+
+HALT = "MANYHANDS_TEST_HALT"
+_batches = count(1)
+
+
+class Halting(Normed):
+    """Where ``HALT`` is in the environment: a process of a cluster stands still at its fifteenth batch."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training and HALT in os.environ and dist.is_initialized() and next(_batches) >= 15:
+            time.sleep(600)
         return super().forward(inputs)

@@ -25,7 +25,7 @@ from manyhands.clusters.processes.wire import (
     _encode,
 )
 
-LIMIT = timedelta(seconds=30)
+LIMIT = timedelta(seconds=120)
 ECHO = """
 import sys
 from datetime import timedelta
@@ -33,8 +33,8 @@ import torch
 import torch.distributed as dist
 from manyhands.clusters.processes.wire import Kind, Wire
 torch.set_num_threads(1)
-store = dist.TCPStore("127.0.0.1", int(sys.argv[1]), timeout=timedelta(seconds=30))
-dist.init_process_group("gloo", store=store, rank=1, world_size=2, timeout=timedelta(seconds=30))
+store = dist.TCPStore("127.0.0.1", int(sys.argv[1]), timeout=timedelta(seconds=120))
+dist.init_process_group("gloo", store=store, rank=1, world_size=2, timeout=timedelta(seconds=120))
 wire = Wire(1, torch.device("cpu"))
 while (header := wire.receive_header(0)).kind != Kind.CLOSE:
     wire.send(0, header.kind, *wire.receive_tensors(header), progress=header.progress)
