@@ -70,7 +70,7 @@ def calibrate(
         progress("all-reduce")
         reduces = fleet.call(probes.time_all_reduce, MESSAGES, REPEATS)
         progress("overlap")
-        overlaps = fleet.call(probes.time_overlap, experiment, max(batch_sizes), 2**20, ROUNDS)
+        overlaps = fleet.call(probes.time_overlap, experiment, max(batch_sizes), 2**20, ROUNDS, probes.BLOCK)
         link = Link(fleet.hosts.rate, *fleet.hosts.measure(), fleet.cpus(cluster)) if fleet.hosts else None
         steps = [_joined(node) for node in zip(*(each.steps for each in rounds), strict=True)]
         profile = _profile(experiment, cluster, link, steps, messages, reduces, overlaps)
@@ -135,9 +135,10 @@ class _Round(NamedTuple):
 def _round(experiment: Experiment, batch_sizes: Sequence[int], fleet: Fleet) -> _Round:
     batch = middle(batch_sizes)
     whole = replace(fleet.options, cpus=1.0) if fleet.hosts else None
-    steps = fleet.call(probes.time_steps, experiment, tuple(batch_sizes), BLOCKS, options=whole)
+    steps = fleet.call(probes.time_steps, experiment, tuple(batch_sizes), BLOCKS, probes.BLOCK, options=whole)
     limited, halved = (
-        fleet.call(probes.time_steps, experiment, (batch,), BLOCKS, options=_with_share(fleet, part)) for part in (1, 2)
+        fleet.call(probes.time_steps, experiment, (batch,), BLOCKS, probes.BLOCK, options=_with_share(fleet, part))
+        for part in (1, 2)
     )
     plain, wrapped = (_trained(strategy, experiment, batch, fleet) for strategy in (PLAIN, WRAPPED))
     return _Round(steps, limited, halved, plain, wrapped)

@@ -24,15 +24,17 @@ from manyhands.training.sampler import Batch
 
 PARTS = ("step", "forward", "backward", "optimizer", "jitter")
 BLOCK = 0.25
-"""seconds of work that are timed at once: many periods of a quota"""
+"""seconds of work that are timed at once, unless the launcher says otherwise: many periods of a quota"""
 PAUSE = 0.015
 """seconds between two messages: more than the period of a quota"""
 
 
-def time_steps(place: Place, experiment: Experiment, sizes: Sequence[int], blocks: int) -> list[dict[str, Any]]:
-    """Training steps of a node for itself, for each batch size: ``step``, wall-clock seconds of each block's mean step;
-    ``forward``, ``backward`` and ``optimizer``, processor seconds of each, apart; ``jitter``, the standard deviation of
-    the logarithm of a step's processor seconds within a block.
+def time_steps(
+    place: Place, experiment: Experiment, sizes: Sequence[int], blocks: int, block: float
+) -> list[dict[str, Any]]:
+    """Training steps of a node for itself, for each batch size: ``step``, wall-clock seconds of a mean step in each
+    block, of ``block`` seconds; ``forward``, ``backward`` and ``optimizer``, processor seconds of each, apart;
+    ``jitter``, the standard deviation of the logarithm of a step's processor seconds within a block.
 
     The sizes take turns, so that what changes with time does not look like what changes with size.
     """
@@ -41,20 +43,20 @@ def time_steps(place: Place, experiment: Experiment, sizes: Sequence[int], block
     for round_ in range(-1, blocks):  # the first is to warm up
         for size, result in zip(sizes, results, strict=True):
             dist.barrier()
-            block = _block(learner, node, _batches(node, size))
+            measured = _block(learner, node, _batches(node, size), block)
             if round_ >= 0:
-                for name, seconds in block.items():
+                for name, seconds in measured.items():
                     result[name].append(seconds)
     return results
 
 
-def time_one_size(place: Place, experiment: Experiment, size: int) -> float:
-    """Wall-clock seconds of a training step of a node for itself: the mean of a block, after a step to warm up."""
+def time_one_size(place: Place, experiment: Experiment, size: int, block: float) -> float:
+    """Wall-clock seconds of a training step of a node for itself: mean of ``block`` seconds, after a step to warm up."""
     learner, node = _node_of(place, experiment)
     draw = _batches(node, size)
     learner.gradient(node.weights, draw(), node.rank)
     dist.barrier()
-    return _steps(learner, node, draw)[0]
+    return _steps(learner, node, draw, block)[0]
 
 
 def _node_of(place: Place, experiment: Experiment) -> tuple[Learner, Node]:
@@ -68,18 +70,18 @@ def _batches(node: Node, size: int) -> Callable[[], Batch]:
     return node.next_batch
 
 
-def _steps(learner: Learner, node: Node, draw: Callable[[], Batch]) -> tuple[float, list[float]]:
+def _steps(learner: Learner, node: Node, draw: Callable[[], Batch], block: float) -> tuple[float, list[float]]:
     """A block of steps: wall-clock seconds of one in the mean, and processor seconds of each."""
     start, marks = time.perf_counter(), [time.process_time()]
-    while time.perf_counter() < start + BLOCK or len(marks) < 4:
+    while time.perf_counter() < start + block or len(marks) < 4:
         gradient, _ = learner.gradient(node.weights, draw(), node.rank)
         node.step(gradient)
         marks.append(time.process_time())
     return (time.perf_counter() - start) / (len(marks) - 1), [after - before for before, after in pairwise(marks)]
 
 
-def _block(learner: Learner, node: Node, draw: Callable[[], Batch]) -> dict[str, float]:
-    step, each = _steps(learner, node, draw)
+def _block(learner: Learner, node: Node, draw: Callable[[], Batch], block: float) -> dict[str, float]:
+    step, each = _steps(learner, node, draw, block)
     marks = [time.process_time()]
     for _ in range(max(2, len(each) // 4)):
         gradient = torch.zeros_like(node.parameters)
@@ -144,7 +146,9 @@ def time_all_reduce(place: Place, sizes: Sequence[int], repeats: int) -> list[di
     return results
 
 
-def time_overlap(place: Place, experiment: Experiment, batch: int, size: int, blocks: int) -> dict[str, list[float]]:
+def time_overlap(
+    place: Place, experiment: Experiment, batch: int, size: int, blocks: int, block: float
+) -> dict[str, list[float]]:
     """Seconds of a gradient ``alone``, and ``behind`` which all-reduces of ``size`` bytes never cease; and of one of
     these with nothing else to do, ``reduce_alone``, and while gradients are computed, ``reduce_behind``."""
     learner, node = _node_of(place, experiment)
@@ -159,7 +163,7 @@ def time_overlap(place: Place, experiment: Experiment, batch: int, size: int, bl
         return (time.perf_counter() - start) / steps
 
     def for_a_block() -> Callable[[], bool]:
-        end = time.perf_counter() + BLOCK
+        end = time.perf_counter() + block
         return lambda: time.perf_counter() > end
 
     tensor = torch.zeros(size // 4)
@@ -168,7 +172,7 @@ def time_overlap(place: Place, experiment: Experiment, batch: int, size: int, bl
     dist.all_reduce(tensor)
     alone = torch.tensor([time.perf_counter() - start])
     dist.all_reduce(alone)
-    count = max(2, int(2 * BLOCK / (float(alone) / place.world)))  # the same at all nodes
+    count = max(2, int(2 * block / (float(alone) / place.world)))  # the same at all nodes
     for round_ in range(-1, blocks):
         dist.barrier()
         quiet = compute(for_a_block())

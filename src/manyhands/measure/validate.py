@@ -252,7 +252,7 @@ def measure(cell: Cell, subject: Subject, fleet: Fleet, folder: Path) -> Measure
     pair = min(2, cell.workers)  # a core for each
     alone = replace(cluster, slow=(), hosts=pair, cpus=1.0)
     experiment = lab.prepare(specification, subject.task)
-    blocks = fleet.call(probes.time_one_size, experiment, cell.batch_size, nodes=pair, options=alone)
+    blocks = fleet.call(probes.time_one_size, experiment, cell.batch_size, probes.BLOCK, nodes=pair, options=alone)
     run = RunFolder(lab.train(specification, task=subject.task, out=folder, fleet=fleet))
     nodes = run.read_json("ledger.json")["nodes"]
     measured = [node["bytes"]["measured"] for node in nodes]
