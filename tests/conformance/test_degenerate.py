@@ -1,5 +1,7 @@
 """Special cases in which one strategy is another."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +205,18 @@ SIZE = 6 * 8 + 8 + 8 * 3 + 3
 """of the toy model's parameters"""
 
 
+@pytest.fixture(scope="module")
+def with_momentum(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Each variant is run once for all the tests here."""
+
+    @cache
+    def run(variant: str) -> Run:
+        given = specify(variant, workers=4, epochs=3, **MOMENTUM)
+        return train(given, toy(), tmp_path_factory.mktemp("momentum") / "run")
+
+    return run
+
+
 @pytest.mark.parametrize("lossless", [f"top-k:{SIZE}", "top-k:1.0", f"random-k:{SIZE}", "powersgd:8"])
 @pytest.mark.parametrize(
     "variant",
@@ -210,13 +224,9 @@ SIZE = 6 * 8 + 8 + 8 * 3 + 3
      "local-sgd:period=3", "post-local-sgd:period=3", "slow-momentum:period=3", "diloco:period=3", "fedavg",
      "fedbuff", "feddyn", "fednova", "scaffold"],
 )  # fmt: skip
-def test_lossless_compression_is_none(lossless: str, variant: str, tmp_path: Path) -> None:
+def test_lossless_compression_is_none(lossless: str, variant: str, with_momentum: Callable[[str], Run]) -> None:
     compressed = f"{variant}{',' if ':' in variant else ':'}compression={lossless}"
-    runs = [
-        train(specify(text, workers=4, epochs=3, optimizer=SGD(momentum=0.9)), toy(), tmp_path / str(place))
-        for place, text in enumerate((variant, compressed))
-    ]
-    assert distance(runs[0].weights, runs[1].weights) <= 2e-6
+    assert distance(with_momentum(variant).weights, with_momentum(compressed).weights) <= 2e-6
 
 
 @pytest.mark.parametrize("collective", [name for name in COLLECTIVES.members if name != "native"])

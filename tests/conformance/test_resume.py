@@ -1,9 +1,11 @@
 """A run that was interrupted and resumed is the run without a stop, bit for bit."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
-from table import VARIANTS, Interrupt, craft, specify, train
+from table import VARIANTS, Interrupt, Run, craft, specify, train
 from toys import Dropped, toy
 
 from manyhands import lab
@@ -30,17 +32,30 @@ def harsh(variant: str) -> Specification:
     )
 
 
+Uninterrupted = Callable[[str], Run]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+    """Each variant is run without a stop once for all the tests here."""
+
+    @cache
+    def run(variant: str) -> Run:
+        return train(harsh(variant), toy(Dropped), tmp_path_factory.mktemp("whole") / "run")
+
+    return run
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_resumed_twice_is_uninterrupted(variant: str, tmp_path: Path) -> None:
-    task, specification = toy(Dropped), harsh(variant)
-    whole = train(specification, task, tmp_path / "whole")
+def test_resumed_twice_is_uninterrupted(variant: str, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
+    task, specification, whole = toy(Dropped), harsh(variant), uninterrupted(variant)
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt, match="broken"):
         train(specification, task, broken, observer=Interrupt(2))
     assert RunFolder(broken).read_run()["status"] == "stopped"
     with pytest.raises(KeyboardInterrupt, match="broken"):
         lab.resume(broken, task=task, observer=Interrupt(specification.total))
-    resumed = type(whole)(lab.resume(broken, task=task))
+    resumed = Run(lab.resume(broken, task=task))
     assert resumed.files() == whole.files()
     assert RunFolder(broken).read_run()["status"] == "finished"
     assert [row["completed"] for row in resumed.history] == list(range(specification.total + 1))
@@ -61,14 +76,15 @@ def test_resumed_from_an_evaluation_some_epochs_ago(variant: str, tmp_path: Path
     whole = train(specification, task, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train(specification, task, tmp_path / "broken", observer=Interrupt(4))
-    assert type(whole)(lab.resume(tmp_path / "broken", task=task)).files() == whole.files()
+    assert Run(lab.resume(tmp_path / "broken", task=task)).files() == whole.files()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_resumed_before_the_first_epoch_or_round_was_done(variant: str, tmp_path: Path) -> None:
-    task, specification = toy(Dropped), harsh(variant)
-    whole = train(specification, task, tmp_path / "whole")
+def test_resumed_before_the_first_epoch_or_round_was_done(
+    variant: str, uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
+    task = toy(Dropped)
     with pytest.raises(KeyboardInterrupt):
-        train(specification, task, tmp_path / "broken", observer=Interrupt(1))
+        train(harsh(variant), task, tmp_path / "broken", observer=Interrupt(1))
     assert RunFolder(tmp_path / "broken").read_checkpoint()[0]["completed"] == 0
-    assert type(whole)(lab.resume(tmp_path / "broken", task=task)).files() == whole.files()
+    assert Run(lab.resume(tmp_path / "broken", task=task)).files() == uninterrupted(variant).files()

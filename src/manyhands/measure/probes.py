@@ -51,7 +51,7 @@ def time_steps(
 
 
 def time_one_size(place: Place, experiment: Experiment, size: int, block: float) -> float:
-    """Wall-clock seconds of a training step of a node for itself: mean of ``block`` seconds, after a step to warm up."""
+    """Wall-clock seconds of a training step of a node for itself, over ``block`` seconds, after one to warm up."""
     learner, node = _node_of(place, experiment)
     draw = _batches(node, size)
     learner.gradient(node.weights, draw(), node.rank)

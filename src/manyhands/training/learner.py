@@ -44,7 +44,7 @@ class Learner:
         self.prepared: Tensor | None = None
         """all training inputs as the model takes them; None: each batch is prepared by itself"""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeds.entropy(seed, "weights") % 2**63)
+            torch.default_generator.manual_seed(seeds.entropy(seed, "weights") % 2**63)
             self.module = task.model().to(device)
         self._parameters = [p for p in self.module.parameters() if p.requires_grad]
         self._buffers = [b for b in self.module.buffers() if b.is_floating_point()]
