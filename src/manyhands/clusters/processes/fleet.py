@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -296,7 +296,7 @@ class Fleet:
             member.pipe.close()
 
 
-def _context() -> BaseContext:
+def _context() -> ForkServerContext | SpawnContext:
     """How processes start: as copies of one that has imported what they need and done nothing else, in no time.
 
     That one starts with a program's first fleet and ends with the program. Not on macOS, whose libraries do not bear to
