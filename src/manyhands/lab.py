@@ -1,7 +1,7 @@
 """The top of the house: train one specification, from data to results, in a run folder."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from manyhands.clusters.appraisal import AT_ONCE
 from manyhands.clusters.cluster import Processes, Simulated
 from manyhands.clusters.experiment import Experiment, choose_precision
 from manyhands.clusters.simulated.executor import choose_executor
@@ -116,8 +117,17 @@ def rehearse(specification: Specification, *, task: Task | None = None, data_dir
     return rehearse(outline(specification, task, data_dir))
 
 
-def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | None = None) -> Evaluation:
-    """The final model of a run on the test set, computed again; raises UserError if it is missing or does not fit."""
+def evaluate(
+    folder: Path | str,
+    *,
+    task: Task | None = None,
+    data_dir: Path | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Evaluation:
+    """The final model of a run on the test set, computed again; ``progress`` is told the share that is done, 0 to 1.
+
+    Raises UserError if the model is missing or does not fit.
+    """
     run = RunFolder(Path(folder))
     experiment = prepare(read_specification(run), task, data_dir)
     experiment.precision = _saved_precision(run)
@@ -127,7 +137,11 @@ def evaluate(folder: Path | str, *, task: Task | None = None, data_dir: Path | N
     except (RuntimeError, KeyError):
         name = experiment.task.name
         raise UserError(f"{run.path / 'model.safetensors'} is not a model of {name}: it has other tensors") from None
-    return learner.evaluate(weights, experiment.placed_task.test)
+    parts, evaluations = experiment.placed_task.test.parts(AT_ONCE), []
+    for number, part in enumerate(parts):
+        progress(number / len(parts))
+        evaluations.append(learner.evaluate(weights, part))
+    return Evaluation.merge(evaluations)
 
 
 def _saved_precision(run: RunFolder) -> Precision:

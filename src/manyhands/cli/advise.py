@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from manyhands import terminal
 from manyhands.cli.arguments import Output, value_of
 from manyhands.cli.flags import FLAT, Variants, parse
 from manyhands.training.optimizer import OPTIMIZERS, Optimizer
@@ -70,6 +71,7 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.measure.noise_scale import train_reference
     from manyhands.measure.predict import Predictor, check_profile, grid, predict
     from manyhands.report.advice import terminal_advice
+    from manyhands.report.numbers import percent
     from manyhands.runs.folder import RunFolder, new_run_path
     from manyhands.runs.specification import Specification
     from manyhands.strategies import Single
@@ -95,14 +97,16 @@ def run(argv: Sequence[str]) -> int:
     together = grid(base, cluster, strategies=named, workers=several, networks=networks, batch_sizes=options.batch_size)
     configurations = [*(alone if 1 in options.workers else ()), *together]
     task = load_task(options.task, output.data_dir, augment=options.augment)
-    if not output.json:
+    if not (output.json or output.quiet):
         for warning in warnings:
             print(f"manyhands: warning: {warning}", file=sys.stderr)
-    silent = output.quiet or output.json
-    with counting(len(configurations), "predicted", silent=silent) as count:
+    with counting(len(configurations), "predicting") as count:
         predictions = predict(configurations, Predictor(task, profile), warnings=warnings, show=count)
-    with counting(options.epochs * 4, "one worker is trained", silent=silent) as count:
-        reference = train_reference(base, options.target, task, lambda samples, accuracy: count(f"{accuracy:.1%}"))
+    with terminal.bar("training one worker", options.epochs, "epochs") as line:
+        samples = options.samples or len(task.train)
+        reference = train_reference(
+            base, options.target, task, lambda seen, accuracy: line.move(seen / samples, state=percent(accuracy, 1))
+        )
     options_ = rank(predictions.predicted, reference)
     content = Advice(target=options.target, reference=reference, options=options_, predictions=predictions).to_json()
     folder = RunFolder.create(output.out or new_run_path(Path("runs"), "advise"), {"advice.json": content})

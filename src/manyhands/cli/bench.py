@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manyhands import terminal
 from manyhands.cli.arguments import Output, value_of, with_prefix
 from manyhands.cli.bench_options import (
     BATCH_SIZE,
@@ -183,7 +184,7 @@ def _large_batch(argv: Sequence[str]) -> int:
             bench,
             _,
         ),
-        watching(len(runs), silent=output.quiet or output.json) as watcher,
+        watching(len(runs)) as watcher,
     ):
         measure.measure_large_batches(bench, runs, task, watcher.run)
     return show_benchmark(bench.path, output)
@@ -229,6 +230,7 @@ def benchmark(
 
     ``command`` is what would repeat it. One that was stopped or has failed shows what it had measured until then.
     """
+    from manyhands.cli.progress import Saying
     from manyhands.measure.results import Result, bench_folder
     from manyhands.report.bench import write_bench
     from manyhands.runs.folder import new_run_path
@@ -236,33 +238,16 @@ def benchmark(
     path = output.out or new_run_path(Path("runs"), f"bench-{kind}" if kind in KINDS else kind)
     result = Result(kind=kind, title=title, conditions=conditions)
     try:
-        with _telling(silent=output.quiet or output.json) as say, bench_folder(path, result, command) as bench:
-            yield bench, say
+        with terminal.bar(kind, None, "") as line, bench_folder(path, result, command) as bench:
+            yield bench, Saying(line)
     finally:
         if result.tables:  # of one that was stopped or failed too
-            write_bench(path)
-
-
-@contextmanager
-def _telling(*, silent: bool) -> Iterator[Callable[[str], None]]:
-    """On standard error: one line that changes in a terminal, else a line for each."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True)
-    if silent:
-        yield lambda words: None
-    elif console.is_terminal:
-        with console.status("") as status:
-            yield lambda words: status.update(Text(words))
-    else:
-        yield lambda words: console.print(Text(words), soft_wrap=True)
+            with terminal.bar("making the page", None, ""):
+                write_bench(path)
 
 
 def show_benchmark(folder: Path, output: Output) -> int:
     """Print the tables, the findings and the page's place."""
-    from rich.console import Console
-
     from manyhands.report.bench import PAGE, BenchView, terminal_tables
 
     view, page = BenchView.read(folder), folder / PAGE
@@ -270,7 +255,7 @@ def show_benchmark(folder: Path, output: Output) -> int:
         print(json.dumps({"folder": str(folder), "report": str(page), **view.record}))
         return 0
     if not output.quiet:
-        console = Console()
+        console = terminal.console()
         for table in terminal_tables(view):
             console.print(table)
             console.print()

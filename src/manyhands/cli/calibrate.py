@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manyhands import terminal
 from manyhands.cli.flags import parse
 from manyhands.errors import UserError
 
@@ -57,13 +58,13 @@ def run(argv: Sequence[str]) -> int:
 
     from manyhands.cli.progress import counting
     from manyhands.clusters.cluster import Processes
-    from manyhands.measure.calibrate import STAGES, calibrate, write_profile
+    from manyhands.measure.calibrate import calibrate, stages, write_profile
 
     if options.hosts:
         cluster = Processes(hosts=2, network=options.network, cpus=options.cpus or 1.0, threads=options.threads)
     else:
         cluster = Processes(threads=options.threads)
-    with counting(len(STAGES), "calibrating", silent=options.quiet or options.json) as progress:
+    with counting(len(stages()), "calibrating") as progress:
         profile = calibrate(
             options.task, cluster, batch_sizes=options.batch_size, data_dir=options.data_dir, progress=progress
         )
@@ -78,12 +79,11 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _show(profile: "DeviceProfile") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from manyhands.clusters.quantities import format_seconds
 
-    console = Console()
+    console = terminal.console()
     headings = ("batch", "step", "± 95 %", "forward", "backward", "optimiser")
     table = Table(*headings, title=profile.description, min_width=60)
     for point in profile.measured["steps"]:

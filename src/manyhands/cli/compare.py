@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from manyhands import terminal
 from manyhands.cli.arguments import Output, value_of
 from manyhands.cli.flags import FLAT, Variants, parse
 from manyhands.errors import RunError, UserError
@@ -122,12 +123,13 @@ def run(argv: Sequence[str]) -> int:
         target, runs = options.target or study.target, len(study.specifications)
         carry_out = partial(run_study, study.name, study.specifications, out, target=target)
     try:
-        with watching(runs, silent=output.quiet or output.json) as watcher:
+        with watching(runs) as watcher:
             carry_out(data_dir=output.data_dir, show=watcher.run)
     except KeyboardInterrupt:
         begun_too = (out / "study.json").exists()
         raise KeyboardInterrupt(f"go on with: manyhands compare --resume {out}" if begun_too else "") from None
-    report = write_report([out], out / "report.html", target)
+    with terminal.bar("making the report", None, ""):
+        report = write_report([out], out / "report.html", target)
     _show(out, report, target, output)
     return 0
 
@@ -191,8 +193,6 @@ def _specifications(options: Compare) -> list[Specification]:
 
 def _show(folder: Path, report: Path, target: float | None, output: Output) -> None:
     """Print the tables and last the report's place; raises RunError if a run has failed."""
-    from rich.console import Console
-
     from manyhands.report.tables import summary_rows, terminal_table
     from manyhands.report.target import rounds_tables, terminal_rounds
     from manyhands.report.times import terminal_times, times_tables
@@ -210,12 +210,13 @@ def _show(folder: Path, report: Path, target: float | None, output: Output) -> N
         }
         print(json.dumps({"folder": str(folder), "report": str(report), **content}))
     elif not output.quiet:
-        Console().print(terminal_table(rows))
+        console = terminal.console()
+        console.print(terminal_table(rows))
         for table in times:
             if table.crossed:
-                Console().print(terminal_times(table))
+                console.print(terminal_times(table))
         for reached in rounds:
-            Console().print(terminal_rounds(reached))
+            console.print(terminal_rounds(reached))
     if not output.json:
         print(report)
     if failed := [run for run in runs if not run.finished]:

@@ -28,6 +28,8 @@ class Data:
     """folder of the data sets; default: MANYHANDS_DATA, then the user's cache"""
     json: bool = False
     """print one JSON object instead of text"""
+    quiet: bool = False
+    """print nothing but errors, of list the names of the data sets that are here, and of fetch the folder"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -52,6 +54,11 @@ def _list(options: Data) -> int:
         ]
         print(json.dumps({"data_sets": rows}))
         return 0
+    if options.quiet:
+        for here in found:
+            if not here.missing:
+                print(here.card.name)
+        return 0
     for here in found:
         card = here.card
         state = "embedded" if card.embedded else "missing" if here.missing else "here"
@@ -64,7 +71,7 @@ def _list(options: Data) -> int:
 def _fetch(options: Data) -> int:
     from manyhands.tasks.datasets.registry import fetch
 
-    folder = fetch(options.name, options.data_dir, progress=not options.json)
+    folder = fetch(options.name, options.data_dir)
     print(json.dumps({"name": options.name, "folder": str(folder)}) if options.json else folder)
     return 0
 
@@ -77,7 +84,7 @@ def _check(options: Data) -> int:
     if options.json:
         files = [{"path": str(verdict.path), "fault": verdict.fault} for verdict in verdicts]
         print(json.dumps({"name": options.name, "whole": not any(file["fault"] for file in files), "files": files}))
-    else:
+    elif not options.quiet:
         for verdict in verdicts:
             print(f"{verdict.path} {verdict.fault or 'is whole'}")
     if faults := [verdict for verdict in verdicts if verdict.fault]:
@@ -94,6 +101,8 @@ def _show(options: Data) -> int:
     if options.json:
         counts = {"train_counts": summary.train_counts, "test_counts": summary.test_counts}
         print(json.dumps({"name": card.name} | _facts(card) | counts))
+        return 0
+    if options.quiet:
         return 0
     print(f"{card.title}: {card.train_size:,} training and {card.test_size:,} test images of {card.input_shape}")
     print(f"source    {card.source}\nlicence   {card.licence}\ncitation  {card.citation}\n")

@@ -28,6 +28,8 @@ class Doctor:
     """folder of the data sets; default: MANYHANDS_DATA, then the user's cache"""
     json: bool = False
     """print one JSON object instead of text"""
+    quiet: bool = False
+    """print nothing but errors and what is missing"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -35,6 +37,10 @@ def run(argv: Sequence[str]) -> int:
     findings = examine(options.data_dir)
     if options.json:
         print(json.dumps(findings))
+        return 0
+    if options.quiet:
+        for line in findings["missing"]:
+            print(line)
         return 0
     for title in ("hardware", "versions", "backends", "precision", "data"):
         print(title)
@@ -58,7 +64,7 @@ def examine(data_dir: Path | None) -> dict[str, Any]:
         "hardware": hardware() | {"bfloat16": has_bf16(torch.device("cpu"))},
         "versions": versions() | _packages(),
         "backends": backends(),
-        "precision": {model: _precision(model) for model in MODELS},
+        "precision": _precisions(),
         "data": {here.card.name: not here.missing for here in inventory(data_dir)},
     }
     return findings | {"missing": list(_missing(findings))}
@@ -79,6 +85,17 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _precisions() -> dict[str, dict[str, str]]:
+    from manyhands.cli.progress import counting
+
+    chosen = {}
+    with counting(len(MODELS), "measuring precision", "models") as begin:
+        for model in MODELS:
+            begin(model)
+            chosen[model] = _precision(model)
+    return chosen
 
 
 def _precision(model: str) -> dict[str, str]:

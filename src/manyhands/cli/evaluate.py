@@ -28,22 +28,26 @@ class Evaluate:
     """folder of the data sets; default: MANYHANDS_DATA, then the user's cache"""
     json: bool = False
     """print one JSON object instead of text"""
+    quiet: bool = False
+    """print nothing but errors and the accuracy, as a share of one"""
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Evaluate, argv, "manyhands evaluate", DESCRIPTION)
 
-    from rich.console import Console
-
-    from manyhands import lab
+    from manyhands import lab, terminal
     from manyhands.report.numbers import percent
 
-    evaluation = lab.evaluate(options.run, data_dir=options.data_dir)
+    with terminal.bar("evaluating", 1.0, "") as line:
+        evaluation = lab.evaluate(options.run, data_dir=options.data_dir, progress=line.move)
     if options.json:
         print(json.dumps({"folder": str(options.run)} | evaluation.to_json()))
         return 0
+    if options.quiet:
+        print(evaluation.accuracy)
+        return 0
     print(f"test accuracy {percent(evaluation.accuracy)}, loss {evaluation.loss:.4f}")
-    Console().print(_table(evaluation))
+    terminal.console().print(_table(evaluation))
     return 0
 
 

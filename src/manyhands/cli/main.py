@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from manyhands import __version__
+from manyhands import __version__, terminal
 from manyhands.errors import RunError, UserError
 
 COMMANDS = {
@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0 well, 2 an error of the user's or a stopped run, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        status = _run(words)
+        with terminal.silenced(not {"--quiet", "--json"}.isdisjoint(words)):
+            status = _run(words)
         sys.stdout.flush()
         return status
     except (UserError, RunError) as error:

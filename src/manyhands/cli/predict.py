@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manyhands import terminal
 from manyhands.cli.arguments import Output, value_of
 from manyhands.cli.flags import FLAT, Variants, parse
 from manyhands.clusters.spread import Even, Spread
@@ -79,14 +80,15 @@ def run(argv: Sequence[str]) -> int:
     warnings = check_profile(predictor.profile, options.task, options.strict)
     configurations = _configurations(options)
     output = options.output
-    if not output.json:
+    if not (output.json or output.quiet):
         for warning in warnings:
             print(f"manyhands: warning: {warning}", file=sys.stderr)
-    with counting(len(configurations), "predicted", silent=output.quiet or output.json) as count:
+    with counting(len(configurations), "predicting") as count:
         predictions = predict(configurations, predictor, warnings=warnings, show=count)
     content = predictions.to_json()
     folder = RunFolder.create(output.out or new_run_path(Path("runs"), "predict"), {"prediction.json": content})
-    pictures = write_prediction(content, folder.path)
+    with terminal.bar("making pictures", None, ""):
+        pictures = write_prediction(content, folder.path)
     if output.json:
         files = {"folder": str(folder.path), "pictures": list(map(str, pictures))}
         print(json.dumps(files | content))

@@ -1,110 +1,96 @@
-"""What a person sees while runs go on, on standard error: live bars in a terminal, else a line for each run."""
+"""What a person sees while something goes on, on standard error: bars in a terminal; in a log a line for each run."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
-
+from manyhands import terminal
 from manyhands.errors import RunError
+from manyhands.measure.results import Say
 from manyhands.report.numbers import count, duration, percent
 from manyhands.report.replies import counted
-from manyhands.runs.recorder import Observer
+from manyhands.runs.recorder import Observer, Row
 from manyhands.runs.specification import Specification
+from manyhands.terminal import Bar, Gauge
 
 
 class Watcher:
-    """Follows the histories of runs; this one shows nothing."""
+    """Follows one run after another: each has a bar of its own; several have one together, and a line at their ends."""
+
+    def __init__(self, runs: int, whole: Bar) -> None:
+        self._runs, self._done, self._line = runs, 0, Bar("", None, "")
+        whole.follow(lambda: (self._done + self._line.share) / runs)
 
     @contextmanager
-    def run(self, label: str, specification: Specification) -> Iterator[Observer | None]:
+    def run(self, label: str, specification: Specification) -> Iterator[Observer]:
         """Show one run while it goes on; gives the observer that is to be told of its rows."""
-        yield None
-
-
-class Lines(Watcher):
-    """A line at the end of each run, for logs."""
-
-    def __init__(self, console: Console, runs: int) -> None:
-        self._console, self._runs, self._done = console, runs, 0
-
-    @contextmanager
-    def run(self, label: str, specification: Specification) -> Iterator[Observer | None]:
-        rows: list[dict[str, Any]] = []
         outcome, start = "stopped", time.monotonic()
-        try:
-            yield rows.append
-            outcome = f"test accuracy {percent(rows[-1]['test_accuracy'])}{_skipped(rows[-1])}"
-        except RunError as error:
-            outcome = f"failed: {error}"
-            raise
-        finally:
-            self._done += 1
-            text = f"{self._done}/{self._runs} {label}: {outcome} ({time.monotonic() - start:.0f} s)"
-            self._console.print(Text(text), soft_wrap=True)
+        with terminal.bar(label, specification.total, f"{specification.strategy.unit}s") as self._line:
+            observer = _OfRun(self._line)
+            try:
+                yield observer
+                outcome = observer.outcome
+            except RunError as error:
+                outcome = f"failed: {error}"
+                raise
+            finally:
+                self._done, self._line = self._done + 1, Bar("", None, "")
+                if self._runs > 1:
+                    terminal.tell(f"{self._done}/{self._runs} {label}: {outcome} ({time.monotonic() - start:.0f} s)")
 
 
-class Bars(Watcher):
-    """A live bar for each run."""
+class _OfRun:
+    """Moves a run's bar: between evaluations by the training's own gauge."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, line: Bar) -> None:
+        self._line, self.outcome = line, ""
 
-    @contextmanager
-    def run(self, label: str, specification: Specification) -> Iterator[Observer | None]:
-        bar = self._progress.add_task(label, total=specification.total, state="")
+    def __call__(self, row: Row) -> None:
+        skipped = _skipped(row)
+        self.outcome = f"test accuracy {percent(row['test_accuracy'])}{skipped}"
+        state = f"{percent(row['test_accuracy'], 1)} at {duration(row['seconds'])}{skipped}"
+        self._line.move(row["completed"], state=state)
 
-        def observe(row: dict[str, Any]) -> None:
-            state = f"{percent(row['test_accuracy'], 1)} at {duration(row['seconds'])}{_skipped(row)}"
-            self._progress.update(bar, completed=row["completed"], state=state)
-
-        try:
-            yield observe
-        except RunError:
-            self._progress.update(bar, state="failed")
-            raise
-        finally:
-            self._progress.stop_task(bar)
+    def follow(self, progress: Gauge) -> None:
+        self._line.follow(progress)
 
 
-def _skipped(row: dict[str, Any]) -> str:
+def _skipped(row: Row) -> str:
     """How many rounds a federated run has skipped, if any."""
     skipped = counted(row).get("skipped")
     return f", {count(skipped, 'round')} skipped" if skipped else ""
 
 
 @contextmanager
-def watching(runs: int, *, silent: bool) -> Iterator[Watcher]:
-    """Follow so many runs in the way that suits where standard error leads to."""
-    console = Console(stderr=True)
-    if silent:
-        yield Watcher()
-    elif not console.is_terminal:
-        yield Lines(console, runs) if runs > 1 else Watcher()
-    else:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as progress:
-            yield Bars(progress)
+def watching(runs: int) -> Iterator[Watcher]:
+    """Follow so many runs."""
+    with terminal.bar("all", runs, "runs") if runs > 1 else nullcontext(Bar("", runs, "runs")) as whole:
+        yield Watcher(runs, whole)
 
 
 @contextmanager
-def counting(things: int, what: str, *, silent: bool) -> Iterator[Callable[[object], None]]:
-    """One bar for many quick things, in a terminal; gives a function to be told of each before it is done."""
-    console = Console(stderr=True)
-    if silent or not console.is_terminal:
-        yield lambda thing: None
-        return
-    columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar, begun = progress.add_task(what, total=things), itertools.count()
-        yield lambda thing: progress.update(bar, completed=next(begun), description=f"{what}: {thing}")
+def counting(things: int, what: str, unit: str = "") -> Iterator[Callable[[object], None]]:
+    """One bar for many things; gives a function to be told of each before it is done."""
+    with terminal.bar(what, things, unit) as line:
+        begun = -1
+
+        def begin(thing: object) -> None:
+            nonlocal begun
+            begun += 1
+            line.move(begun, state=str(thing))
+
+        yield begin
+
+
+class Saying(Say):
+    """Shows on a bar what a benchmark measures."""
+
+    def __init__(self, line: Bar) -> None:
+        self._line, self._begun = line, -1
+
+    def expect(self, things: int) -> None:
+        self._line.move(total=(self._line.total or 0) + things)
+
+    def __call__(self, words: str) -> None:
+        self._begun += 1
+        self._line.move(self._begun, state=words)

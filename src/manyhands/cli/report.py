@@ -26,32 +26,38 @@ class Report:
     """accuracy for which the time is reported, e.g. 0.95; default: the highest that half reached, in every condition"""
     json: bool = False
     """print one JSON object instead of text"""
+    quiet: bool = False
+    """print nothing but errors and the place of the page"""
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, argv, "manyhands report", DESCRIPTION)
 
+    from manyhands import terminal
     from manyhands.report.bench import is_bench, write_bench
     from manyhands.report.figures import write_figures
     from manyhands.report.page import write_report
     from manyhands.report.times import check_target
 
     if len(options.runs) == 1 and is_bench(options.runs[0]) and not options.out:
-        page, figures = write_bench(options.runs[0])
-        return _show(page, figures if options.figures else [], options.json)
+        with terminal.bar("making the page", None, ""):
+            page, figures = write_bench(options.runs[0])
+        return _show(page, figures if options.figures else [], options)
     page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
     check_target(options.target)
-    page = write_report(options.runs, page, options.target)
-    folder = page.parent / "figures"
-    figures = write_figures(options.runs, folder, target=options.target) if options.figures else []
-    return _show(page, figures, options.json)
+    with terminal.bar("making the page", None, "") as line:
+        page = write_report(options.runs, page, options.target)
+        folder = page.parent / "figures"
+        line.move(what="making the figures")
+        figures = write_figures(options.runs, folder, target=options.target) if options.figures else []
+    return _show(page, figures, options)
 
 
-def _show(page: Path, figures: Sequence[Path], as_json: bool) -> int:
-    if as_json:
+def _show(page: Path, figures: Sequence[Path], options: Report) -> int:
+    if options.json:
         print(json.dumps({"report": str(page), "figures": list(map(str, figures))}))
         return 0
-    for figure in figures:
+    for figure in () if options.quiet else figures:
         print(figure)
     print(page)
     return 0

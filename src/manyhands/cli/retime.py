@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from manyhands import terminal
 from manyhands.cli.arguments import Output
 from manyhands.cli.flags import FLAT, parse
 
@@ -41,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.measure.retime import retime
     from manyhands.report.numbers import duration, percent
     from manyhands.runs.folder import RunFolder
+    from manyhands.runs.specification import read_specification
 
     network, output = parse_network(options.network) if options.network else None, options.output
     original = RunFolder(options.run)
@@ -49,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     if options.profile:
         task = str(record.get("specification", {}).get("task"))
         warnings = check_profile(DeviceProfile.load(options.profile), task, options.strict)
-    if not output.json:
+    if not (output.json or output.quiet):
         for warning in warnings:
             print(f"manyhands: warning: {warning}", file=sys.stderr)
     words = [
@@ -57,14 +59,17 @@ def run(argv: Sequence[str]) -> int:
         *(["--network", options.network] if options.network else []),
         *(["--profile", options.profile] if options.profile else []),
     ]
-    folder = retime(
-        options.run,
-        network,
-        options.profile,
-        out=output.out,
-        data_dir=output.data_dir,
-        command=shlex.join(["manyhands", "retime", *words]),
-    )
+    specification = read_specification(original)
+    with terminal.bar("rehearsing", specification.total, f"{specification.strategy.unit}s") as line:
+        folder = retime(
+            options.run,
+            network,
+            options.profile,
+            out=output.out,
+            data_dir=output.data_dir,
+            command=shlex.join(["manyhands", "retime", *words]),
+            follow=line.follow,
+        )
     before, after = original.read_history()[-1], RunFolder(folder).read_history()[-1]
     if output.json:
         about = {"folder": str(folder), "retimed_of": str(options.run), "seconds_before": before["seconds"]}

@@ -21,10 +21,15 @@ class Strategies:
 
     json: bool = False
     """print one JSON object instead of text"""
+    quiet: bool = False
+    """print nothing but the names"""
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Strategies, argv, "manyhands strategies", DESCRIPTION)
+    if options.quiet and not options.json:
+        print("\n".join(STRATEGIES))
+        return 0
     facts = [_facts(strategy) for strategy in STRATEGIES.values()]
     if options.json:
         print(json.dumps({"strategies": facts, "symbols": SYMBOLS}, ensure_ascii=False))

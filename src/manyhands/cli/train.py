@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from manyhands import terminal
 from manyhands.cli.arguments import Output, parse_specification, value_of
 from manyhands.errors import UserError
 from manyhands.runs.folder import RunFolder
@@ -44,8 +45,11 @@ def _train(
     from manyhands import lab
     from manyhands.cli.progress import watching
 
-    silent = output.quiet or output.json
-    with watching(1, silent=silent) as watcher, watcher.run(specification.strategy.name, specification) as observer:
+    with (
+        terminal.silenced(not _speaks(specification)),
+        watching(1) as watcher,
+        watcher.run(specification.strategy.name, specification) as observer,
+    ):
         try:
             if resume:
                 folder = lab.resume(resume, data_dir=output.data_dir, observer=observer)
@@ -58,6 +62,15 @@ def _train(
     if folder != Path():  # of all processes under torchrun only the lead has one
         _show(folder, output)
     return 0
+
+
+def _speaks(specification: Specification) -> bool:
+    """Whether this process shows how the training goes: of all that torchrun started the lead alone."""
+    from manyhands.clusters.processes.launch import Place
+
+    workers, servers = range(specification.size), range(specification.size, specification.nodes)
+    place = Place.of_torchrun()
+    return place is None or place.rank == specification.strategy.conductors(workers, servers)[0]
 
 
 def _how_to_resume(folder: str) -> str:

@@ -70,7 +70,7 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.clusters.processes.hosts import check_machine
     from manyhands.clusters.simulated.profile import DeviceProfile
     from manyhands.measure import validity
-    from manyhands.measure.calibrate import calibrate, quick_task, write_profile
+    from manyhands.measure.calibrate import calibrate, quick_task, stages, write_profile
     from manyhands.measure.validate import Design, Subject, validate
 
     check_machine()
@@ -86,6 +86,7 @@ def run(argv: Sequence[str]) -> int:
     command = shlex.join(["manyhands", "validate", *argv])
     title = "Predictions against real runs"
     with benchmark("validate", command, title, conditions, options.output) as (bench, say):
+        say.expect(0 if given else len(tasks) * len(stages()))
         profiles = []
         for number, (task, batch_size) in enumerate(zip(tasks, options.batch_size, strict=True)):
             path = bench.path / "profiles" / f"{task.replace('/', '-')}.json"
@@ -118,7 +119,7 @@ def run(argv: Sequence[str]) -> int:
                 validity.report(bench.result, outcomes)
                 bench.save()
 
-        outcomes = validate(design, options.repeats, show=say, note=note)
+        outcomes = validate(design, options.repeats, say=say, note=note)
         if options.document:
             validity.write_document(options.document, bench.result, outcomes, dict(zip(tasks, profiles, strict=True)))
     return show_benchmark(bench.path, options.output)

@@ -88,6 +88,7 @@ def measure_batch_sizes(
     torch.set_num_threads(cluster.threads or available_cores())
     keep_freed_memory()
     try:
+        say.expect(1 + len(batch_sizes) * (1 + repeats))
         say("the precision and the peak")
         experiment.precision = choose_precision(experiment)
         size, peak = measure_peak(experiment)

@@ -34,7 +34,6 @@ MESSAGES = (256, 65_536, 1_048_576, 4_194_304)
 """bytes"""
 MIN_CPUS = 0.2
 """of a core, of which half is tried as well"""
-STAGES = ("steps", "messages", "all-reduce", "overlap")
 
 Progress = Callable[[object], None]
 
@@ -63,8 +62,10 @@ def calibrate(
     experiment = lab.prepare(specification, quick_task(task, data_dir))
     experiment.precision = choose_precision(experiment)
     with Fleet(2, cluster) as fleet:
-        progress("steps")
-        rounds = [_round(experiment, batch_sizes, fleet) for _ in range(ROUNDS)]
+        rounds = []
+        for stage in stages()[:ROUNDS]:
+            progress(stage)
+            rounds.append(_round(experiment, batch_sizes, fleet))
         progress("messages")
         messages = fleet.call(probes.time_messages, MESSAGES, REPEATS)
         progress("all-reduce")
@@ -75,6 +76,12 @@ def calibrate(
         steps = [_joined(node) for node in zip(*(each.steps for each in rounds), strict=True)]
         profile = _profile(experiment, cluster, link, steps, messages, reduces, overlaps)
         return _in_place(profile, experiment, rounds, middle(batch_sizes), fleet)
+
+
+def stages() -> list[str]:
+    """What is measured, one after another."""
+    rounds = [f"steps, round {number + 1} of {ROUNDS}" for number in range(ROUNDS)]
+    return [*rounds, "messages", "all-reduce", "overlap"]
 
 
 def _profile(

@@ -133,6 +133,7 @@ def measure_communication(
     device: str = "cpu",
 ) -> None:
     """Start so many processes, measure, and put the tables into the bench's result; raises UserError and RunError."""
+    say.expect(2 + len(operations) * len(sizes))
     say(f"starting {processes} processes")
     with Fleet(processes, options, device=device) as fleet:
         say("the link's limit")

@@ -23,8 +23,15 @@ RESULT = "result.json"
 TABLES = "tables"
 RUNS = "runs"
 
-Say = Callable[[str], None]
-"""is told in a few words what is measured now"""
+
+class Say:
+    """Is told of a benchmark while it goes on. This one keeps it to itself."""
+
+    def expect(self, things: int) -> None:
+        """So many more things will be measured, which take about as long as each other."""
+
+    def __call__(self, words: str) -> None:
+        """One of them begins; ``words`` say which."""
 
 
 @dataclass(frozen=True)

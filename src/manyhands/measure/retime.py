@@ -17,7 +17,7 @@ from manyhands.errors import UserError
 from manyhands.measure.networks import NetworkKind
 from manyhands.runs.environment import hardware, revision, versions
 from manyhands.runs.folder import CLIENTS, HISTORY, RunFolder, disk_errors, new_run_path
-from manyhands.runs.recorder import write_accounts
+from manyhands.runs.recorder import Follow, write_accounts
 from manyhands.runs.specification import Specification, read_specification
 from manyhands.tasks.partition import Iid
 from manyhands.tasks.registry import load_task, outline_task
@@ -35,12 +35,14 @@ def retime(
     task: Task | None = None,
     data_dir: Path | None = None,
     command: str | None = None,
+    follow: Follow = lambda progress: None,
 ) -> Path:
     """Write a new run with the history of ``run`` and the times of another network or device profile.
 
     What is not given stays as the run had it; of a run on processes nothing is known, so it needs a network, and its
-    devices are ``nominal`` unless a profile is given. ``command``: how to do this again, for ``run.json``. Returns the
-    new folder. Raises UserError, and leaves nothing behind, for runs that have not finished or are asynchronous.
+    devices are ``nominal`` unless a profile is given. ``command``: how to do this again, for ``run.json``. ``follow``:
+    see `manyhands.runs.recorder.Follow`. Returns the new folder. Raises UserError, and leaves nothing behind, for runs
+    that have not finished or are asynchronous.
     """
     original = RunFolder(Path(run))
     record, history = original.read_run(), original.read_history()
@@ -54,7 +56,7 @@ def retime(
         )
     there = replace(specification, cluster=_cluster(specification, network, profile, run))
     experiment = lab.outline(replace(there, device="cpu"), task or _task(there, data_dir))
-    rehearsal = rehearse(experiment, traced=True)
+    rehearsal = rehearse(experiment, traced=True, follow=follow)
     seconds = {rest.completed: rest.seconds for rest in rehearsal.rows}
     if missing := [row for row in history if row.get("completed") not in seconds]:
         raise UserError(f"{run} has a row for {missing[0].get('completed')}, at which this version would not evaluate")

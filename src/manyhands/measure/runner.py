@@ -71,6 +71,7 @@ class Runner:
         if isinstance(self.cluster, Processes):
             from manyhands.clusters.processes.fleet import Fleet
 
+            self.say.expect(1)
             self.say(f"starting {self.nodes} processes")
             self._fleet = self._stack.enter_context(Fleet(self.nodes, self.cluster))
         return self

@@ -100,6 +100,17 @@ class Plan:
     def _placed(self, strategy: Strategy, **changes: Any) -> Specification:
         return placed(self.base, strategy, **changes)
 
+    def turns(self, *, simulated: bool) -> range:
+        """The repeats, after one to warm up, -1; a simulation needs none, and repeats itself."""
+        return range(1) if simulated else range(-1, self.repeats)
+
+    def measurements(self, *, simulated: bool) -> int:
+        """How many there will be, of all parts."""
+        counts, turns = len(self.counts), self.turns(simulated=simulated)
+        speeds = (1 + len(self.strategies) * counts) * len(turns) + (1 + counts) * turns.stop
+        parts = {"overlap": counts, "load": 2 * counts, "accuracy": (1 + len(self.strategies)) * len(self.seeds)}
+        return sum(parts.get(part, speeds) for part in self.parts)
+
     def specifications(self) -> list[Specification]:
         """All runs, to be checked before the first begins; of repeats one."""
         single, most = Single(), max(self.counts)
@@ -119,6 +130,7 @@ def measure_scaling(bench: BenchFolder, plan: Plan, task: Task, say: Say) -> Non
     """Measure part after part; each adds a table to the bench's result. Raises UserError and RunError."""
     with Runner(bench, plan.base.cluster, plan.most_nodes, task, say) as runner:
         bench.result.conditions = {**bench.result.conditions, **runner.conditions, "repeats": str(plan.repeats)}
+        say.expect(plan.measurements(simulated=runner.simulated))
         for part in plan.parts:
             if part == "strong":
                 _scaling(bench, plan, runner, "strong")
@@ -140,14 +152,14 @@ def _scaling(bench: BenchFolder, plan: Plan, runner: Runner, kind: Literal["stro
     computing = [_computing(run) for run in runs]
     accounts: list[list[Account]] = [[] for _ in runs]
     alone: dict[Specification, list[float]] = {run: [] for run in computing}
-    repeats = 1 if runner.simulated else plan.repeats  # a simulation repeats itself
-    for repeat in range(0 if runner.simulated else -1, repeats):
+    turns = plan.turns(simulated=runner.simulated)
+    for repeat in turns:
         for run, own in zip(runs, accounts, strict=True):
             name = f"{kind}-{run.strategy}-{run.workers}"
             if repeat < 0:
                 runner.warm_up(run, name)
             else:
-                own.append(runner.run(run, f"{name}-{repeat}", f"{name}, repeat {repeat + 1} of {repeats}"))
+                own.append(runner.run(run, f"{name}-{repeat}", f"{name}, repeat {repeat + 1} of {turns.stop}"))
         for run, seconds in alone.items():
             if repeat >= 0:
                 seconds.append(runner.alone(run))

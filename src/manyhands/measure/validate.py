@@ -23,6 +23,7 @@ from manyhands.clusters.simulated.rehearsal import rehearse
 from manyhands.errors import UserError
 from manyhands.measure import probes
 from manyhands.measure.calibrate import as_simulated
+from manyhands.measure.results import Say
 from manyhands.measure.step_time import step_seconds
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.specification import Specification
@@ -41,7 +42,6 @@ STEPS = (2, 16)
 """in an epoch: at least and at most"""
 
 Row = dict[str, str | int | float | None]
-Show = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ def validate(
     design: Design,
     repeats: int,
     seed: int = 0,
-    show: Show = lambda what: None,
+    say: Say | None = None,
     note: Callable[[list[Outcome]], None] = lambda outcomes: None,
 ) -> list[Outcome]:
     """Predict everything, then run everything ``repeats`` times. ``note`` is told what is known after each repeat.
@@ -211,14 +211,15 @@ def validate(
     ]
     order = random.Random(seed)
     nodes = max(cell.nodes for cell, _ in cells)
-    options = replace(design.options, hosts=nodes)
+    options, say = replace(design.options, hosts=nodes), say or Say()
+    say.expect(repeats * len(cells))
     with Fleet(nodes, options) as fleet, TemporaryDirectory(prefix="manyhands-") as folder:
         for repeat in range(repeats):
             places = list(range(len(cells)))
             order.shuffle(places)
             for number, place in enumerate(places):
                 cell, subject = cells[place]
-                show(f"repeat {repeat + 1} of {repeats}, {number + 1} of {len(cells)}: {cell}")
+                say(f"repeat {repeat + 1} of {repeats}, {number + 1} of {len(cells)}: {cell}")
                 path = Path(folder) / f"{repeat}-{place}"
                 outcomes[place].measurements.append(measure(cell, subject, fleet, path))
             note(outcomes)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -21,6 +21,20 @@ from manyhands.training.evaluation import Evaluation
 Row = dict[str, Any]
 Observer = Callable[[Row], None]
 """is told each new row of the history"""
+
+Follow = Callable[[Callable[[], float]], None]
+"""is given a function that tells, at any time and from any thread, what share of the whole training is done, 0 to 1;
+NaN before it has begun"""
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """An observer that also wants to know between two rows how far the training is."""
+
+    def __call__(self, row: Row) -> None: ...
+
+    def follow(self, progress: Callable[[], float]) -> None:
+        """See `Follow`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +107,11 @@ class Recorder:
     """epoch or round: what the strategy counts"""
     observer: Observer | None = None
     rows: int = 0
+
+    def follow(self, progress: Callable[[], float]) -> None:
+        """Tell an observer that asks for it how far the training is; see `Follower`."""
+        if isinstance(self.observer, Follower):
+            self.observer.follow(progress)
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Forget the rows that were written after the checkpoint."""

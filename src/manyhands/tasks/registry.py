@@ -83,11 +83,11 @@ def outline_task(name: str) -> Task:
     )
 
 
-def load_task(name: str, data_dir: Path | None = None, augment: bool = False, *, progress: bool = True) -> Task:
+def load_task(name: str, data_dir: Path | None = None, augment: bool = False) -> Task:
     """The task of that name with its data in memory, fetched first where they are missing.
 
-    `augment` adds the data set's usual crops and flips of training images; `progress` shows a download's.
-    Raises UserError for a name, a model's option or data that are not as they should be.
+    `augment` adds the data set's usual crops and flips of training images. Raises UserError for a name, a model's
+    option or data that are not as they should be.
     """
     dataset, model, options = parse_name(name)
     normalised = _normalised(options)
@@ -102,7 +102,7 @@ def load_task(name: str, data_dir: Path | None = None, augment: bool = False, *,
     make = partial(build, model, card.input_shape, len(card.classes), **options)
     with torch.device("meta"):
         make()  # a wrong option is told before anything is fetched; takes no memory and no random numbers
-    train, test = load(dataset, data_dir, progress)
+    train, test = load(dataset, data_dir)
     return Task(
         name=name,
         model=make,

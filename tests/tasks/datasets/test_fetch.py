@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from manyhands import terminal
 from manyhands.errors import UserError
 from manyhands.tasks.datasets.card import Card, File
 from manyhands.tasks.datasets.fetch import fault, fetch_files
+from manyhands.terminal import Bar
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -38,36 +41,36 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_files_one_by_one(tiny_idx: Card, web: str, tmp_path: Path) -> None:
     card = replace(tiny_idx, mirrors=(web + "data/tiny-idx/",))
-    fetch_files(card, tmp_path / "new" / "folder", progress=False)
+    fetch_files(card, tmp_path / "new" / "folder")
     assert contents(tmp_path / "new" / "folder") == contents(tmp_path / "data")
 
 
 def test_an_archive(tiny_cifar: Card, web: str, tmp_path: Path) -> None:
     card = replace(tiny_cifar, mirrors=(web,))
     (tmp_path / "data" / "tiny-cifar" / "one.bin").rename(tmp_path / "data" / "kept.bin")
-    fetch_files(card, tmp_path / "new", progress=False)
+    fetch_files(card, tmp_path / "new")
     assert set(contents(tmp_path / "new")) == {file.path for file in card.files}
     assert not any(fault(tmp_path / "new" / file.path, file) for file in card.files)
 
 
 def test_only_the_missing_and_damaged_are_replaced(tiny_idx: Card, web: str, tmp_path: Path) -> None:
-    fetch_files(replace(tiny_idx, mirrors=(web + "data/tiny-idx/",)), tmp_path / "new", progress=False)
+    fetch_files(replace(tiny_idx, mirrors=(web + "data/tiny-idx/",)), tmp_path / "new")
     good, damaged, lost, _ = (tmp_path / "new" / file.path for file in tiny_idx.files)
     before = good.stat()
     damaged.write_bytes(b"not labels")
     lost.unlink()
-    fetch_files(replace(tiny_idx, mirrors=(web + "data/tiny-idx/",)), tmp_path / "new", progress=False)
+    fetch_files(replace(tiny_idx, mirrors=(web + "data/tiny-idx/",)), tmp_path / "new")
     assert contents(tmp_path / "new") == contents(tmp_path / "data")
     assert good.stat().st_ino == before.st_ino
 
 
 def test_nothing_is_asked_of_the_network_for_a_whole_set(tiny_idx: Card, tmp_path: Path) -> None:
-    fetch_files(tiny_idx, tmp_path / "data", progress=False)  # its only mirror is nowhere
+    fetch_files(tiny_idx, tmp_path / "data")  # its only mirror is nowhere
 
 
 def test_the_next_mirror_is_tried(tiny_idx: Card, web: str, tmp_path: Path) -> None:
     card = replace(tiny_idx, mirrors=(*tiny_idx.mirrors, web + "nothing/", web + "data/tiny-idx/"))
-    fetch_files(card, tmp_path / "new", progress=False)
+    fetch_files(card, tmp_path / "new")
     assert contents(tmp_path / "new") == contents(tmp_path / "data")
 
 
@@ -80,14 +83,14 @@ def test_a_wrong_checksum_changes_nothing(tiny_cifar: Card, web: str, tmp_path: 
         (folder / "tiny-cifar" / "one.bin").write_bytes(b"old")
     before = contents(folder)
     with pytest.raises(UserError, match=r"127\.0\.0\.1: sent a file with another checksum"):
-        fetch_files(replace(tiny_cifar, mirrors=(web,), archive=archive), folder, progress=False)
+        fetch_files(replace(tiny_cifar, mirrors=(web,), archive=archive), folder)
     assert contents(folder) == before
     assert not list(folder.glob(".fetch-*"))
 
 
 def test_a_file_that_is_gone(tiny_idx: Card, web: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"127\.0\.0\.1: HTTP status 404"):
-        fetch_files(replace(tiny_idx, mirrors=(web + "nothing/",)), tmp_path / "new", progress=False)
+        fetch_files(replace(tiny_idx, mirrors=(web + "nothing/",)), tmp_path / "new")
 
 
 def test_a_silent_address(tiny_idx: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,19 +99,30 @@ def test_a_silent_address(tiny_idx: Card, tmp_path: Path, monkeypatch: pytest.Mo
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers none
         mirror = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(UserError, match=r"127\.0\.0\.1: no answer"):
-            fetch_files(replace(tiny_idx, mirrors=(mirror,)), tmp_path / "new", progress=False)
+            fetch_files(replace(tiny_idx, mirrors=(mirror,)), tmp_path / "new")
 
 
 @pytest.mark.usefixtures("web")
 def test_a_folder_that_cannot_be_written(tiny_idx: Card, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write tiny-idx to .*: name another folder with --data-dir"):
-        fetch_files(tiny_idx, tmp_path / "file" / "below", progress=False)
+        fetch_files(tiny_idx, tmp_path / "file" / "below")
 
 
-def test_progress_is_shown(tiny_cifar: Card, web: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fetch_files(replace(tiny_cifar, mirrors=(web,)), tmp_path / "new", progress=True)
-    assert "100%" in capsys.readouterr().err
+def test_what_comes_moves_a_bar(tiny_cifar: Card, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[tuple[str, float | None, float]] = []
+
+    class Noting(Bar):
+        def move(self, completed: float | None = None, **changes: Any) -> None:
+            super().move(completed, **changes)
+            moved.append((self.what, self.total, self.completed))
+
+    monkeypatch.setattr(terminal, "Bar", Noting)
+    fetch_files(replace(tiny_cifar, mirrors=(web,)), tmp_path / "new")
+    assert tiny_cifar.archive is not None
+    name, size = tiny_cifar.archive.name, tiny_cifar.archive.size
+    assert moved[-1] == (name, size, size)
+    assert len(moved) > 2
 
 
 def test_faults(tmp_path: Path) -> None:

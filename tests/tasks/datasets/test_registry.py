@@ -103,7 +103,7 @@ def test_a_damaged_file(tmp_path: Path, damage: Callable[[Path], None], file: st
 @pytest.mark.usefixtures("tiny_idx")
 def test_no_data_and_no_network_names_both_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no whole tiny-idx .*127\.0\.0\.1: no connection") as caught:
-        load("tiny-idx", tmp_path / "elsewhere", progress=False)
+        load("tiny-idx", tmp_path / "elsewhere")
     text = str(caught.value)
     assert "`manyhands data fetch tiny-idx`" in text
     assert "--data-dir or MANYHANDS_DATA" in text

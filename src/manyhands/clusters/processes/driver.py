@@ -87,6 +87,8 @@ class Driver:
             dist.barrier()
         self.watch.start(elapsed, wall=ledger.wall)
         self.account.start()
+        if self.recorder:
+            self.recorder.follow(lambda: self.node.progress)
         process = getattr(self.strategy, self.node.role)(self.node)
         answer = None
         while True:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import nan
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -17,7 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from manyhands.clusters.cluster import Processes
 from manyhands.clusters.experiment import Experiment
@@ -33,11 +34,12 @@ from manyhands.clusters.processes.member import (
     serve,
     train,
 )
+from manyhands.clusters.processes.relay import read_share
 from manyhands.clusters.processes.wire import LOST
 from manyhands.clusters.quantities import bytes_per_second, nanoseconds
 from manyhands.errors import RunError, UserError
 from manyhands.runs.folder import RunFolder
-from manyhands.runs.recorder import Observer
+from manyhands.runs.recorder import Follower, Observer
 
 __all__ = ["Fleet", "Place"]
 
@@ -134,17 +136,21 @@ class Fleet:
         options, nodes = options_of(experiment.specification), experiment.specification.nodes
         self._fit(options, nodes)
         self._measure(options, folder)
-        shown = len(folder.read_history())
+        shown, share, watched = len(folder.read_history()), nan, isinstance(observer, Follower)
+        if isinstance(observer, Follower):
+            observer.follow(lambda: share)
 
         def look() -> None:
-            nonlocal shown
+            nonlocal shown, share
+            if watched:
+                share = read_share(PrefixStore(f"job{self._jobs}", self._store))
             rows = folder.read_history()
             for row in rows[shown:]:
                 if observer:
                     observer(row)
             shown = len(rows)
 
-        self._do(train, (experiment, folder.path, resume), nodes, options, False, look)
+        self._do(train, (experiment, folder.path, resume, watched), nodes, options, False, look)
 
     def call(
         self, function: Callable[..., Any], *arguments: Any, nodes: int | None = None, options: Processes | None = None

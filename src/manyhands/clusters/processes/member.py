@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -24,6 +24,7 @@ from manyhands.clusters.cluster import Processes
 from manyhands.clusters.experiment import Experiment, choose_precision
 from manyhands.clusters.processes.driver import Driver
 from manyhands.clusters.processes.hosts import Host
+from manyhands.clusters.processes.relay import Relay
 from manyhands.clusters.processes.wire import PeerLost
 from manyhands.clusters.simulated.executor import available_cores
 from manyhands.errors import RunError, UserError
@@ -163,10 +164,11 @@ def call(place: Place, _: Store, function: Callable[..., Any], *arguments: Any) 
     return function(place, *arguments)
 
 
-def train(place: Place, store: Store, experiment: Experiment, path: Path, resume: bool) -> None:
-    """The part of one node in a training. The lead has the folder."""
+def train(place: Place, store: Store, experiment: Experiment, path: Path, resume: bool, watched: bool) -> None:
+    """The part of one node in a training. The lead has the folder, and if it is ``watched`` tells how far it is."""
     lead = place.rank == experiment.conductors[0]
-    run_node(experiment, place, store, RunFolder(path) if lead else None, resume, None)
+    with Relay(store) if lead and watched else nullcontext() as relay:
+        run_node(experiment, place, store, RunFolder(path) if lead else None, resume, relay)
 
 
 def run_node(

@@ -16,6 +16,7 @@ from manyhands.clusters.simulated.blank import blank
 from manyhands.clusters.simulated.loop import Loop
 from manyhands.clusters.simulated.profile import DeviceProfile
 from manyhands.runs.ledger import Ledger
+from manyhands.runs.recorder import Follow
 from manyhands.runs.trace import Trace
 from manyhands.tasks.partition import Iid
 from manyhands.tasks.task import Task
@@ -148,10 +149,12 @@ def rehearse(
     subject: Subject | None = None,
     *,
     traced: bool = False,
+    follow: Follow = lambda progress: None,
 ) -> Rehearsal:
     """Simulate without learning; see `manyhands.lab.rehearse`.
 
     ``profile`` replaces the one that the specification names. ``subject``: of this experiment's task, if known.
+    ``follow``: see `manyhands.runs.recorder.Follow`.
     """
     learner, cost, example = subject or Subject.of(experiment)
     make, weights, untraced = experiment.make_nodes(learner), blank(learner.initial_weights), Trace(0)
@@ -169,6 +172,7 @@ def rehearse(
 
     rows: list[Rest] = []
     loop = Loop(experiment, make_node, cost, _Nothing(learner, example), rest=rest, profile=profile)
+    follow(lambda: loop.nodes[experiment.conductors[0]].progress)
     loop.run()
     ledgers, samples = {node.rank: node.ledger for node in loop.nodes}, sum([node.samples for node in loop.nodes])
     traces = {node.rank: node.trace for node in loop.nodes} if traced else {}

@@ -46,6 +46,7 @@ class Simulation:
         try:
             if checkpoint:
                 self._restore(checkpoint)
+            self.recorder.follow(lambda: self.conductors[0].progress)
             self.loop.run()
         finally:
             self.executor.close()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from manyhands.errors import UserError
 from manyhands.tasks.datasets.card import Card, File
+from manyhands.terminal import Bar, bar
 
 TIMEOUT = 20
 """Seconds without a byte after which an address counts as silent."""
@@ -33,7 +34,7 @@ def fault(path: Path, file: File) -> str | None:
     return None
 
 
-def fetch_files(card: Card, folder: Path, progress: bool = True) -> None:
+def fetch_files(card: Card, folder: Path) -> None:
     """Put into `folder` every file of the card that is missing or damaged there; good ones are left alone.
 
     Downloads go to a temporary folder and are renamed when their checksums are right, so an interruption
@@ -48,9 +49,9 @@ def fetch_files(card: Card, folder: Path, progress: bool = True) -> None:
             fresh = Path(temporary)
             if card.archive is None:
                 for file in wanted:
-                    _download(card, file, fresh, folder, progress)
+                    _download(card, file, fresh, folder)
             else:
-                archive = _download(card, card.archive, fresh, folder, progress)
+                archive = _download(card, card.archive, fresh, folder)
                 _extract(archive, wanted, fresh)
             for file in wanted:
                 (folder / file.path).parent.mkdir(exist_ok=True)
@@ -62,15 +63,17 @@ def fetch_files(card: Card, folder: Path, progress: bool = True) -> None:
         ) from None
 
 
-def _download(card: Card, file: File, destination: Path, folder: Path, progress: bool) -> Path:
+def _download(card: Card, file: File, destination: Path, folder: Path) -> Path:
     import pooch  # slow to import, and seldom needed
 
     pooch.get_logger().setLevel("WARNING")
     reasons = []
     for mirror in card.mirrors:
-        downloader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT)
         try:
-            pooch.retrieve(mirror + file.name, f"md5:{file.md5}", file.name, path=destination, downloader=downloader)
+            with bar(file.name, None, "B") as shown:
+                downloader = pooch.HTTPDownloader(progressbar=_Received(shown), timeout=TIMEOUT)
+                known = f"md5:{file.md5}"
+                pooch.retrieve(mirror + file.name, known, file.name, path=destination, downloader=downloader)
         except Exception as error:
             reasons.append(f"{urlsplit(mirror).hostname}: {_reason(error)}")
         else:
@@ -80,6 +83,26 @@ def _download(card: Card, file: File, destination: Path, folder: Path, progress:
         f"the network and run `manyhands data fetch {card.name}`, or name with --data-dir or MANYHANDS_DATA "
         f"a folder that holds {card.files[0].path}"
     )
+
+
+class _Received:
+    """Moves a bar as pooch wants it moved, which is as tqdm does: it sets ``total``, and begins anew at the end."""
+
+    total = 0
+    """bytes"""
+
+    def __init__(self, shown: Bar) -> None:
+        self._bar, self._received = shown, 0
+
+    def reset(self) -> None:
+        self._received = 0
+
+    def update(self, more: int) -> None:
+        self._received += more
+        self._bar.move(min(self._received, self.total), total=self.total)
+
+    def close(self) -> None:
+        pass
 
 
 def _reason(error: Exception) -> str:

@@ -48,7 +48,7 @@ def home(card: Card, data_dir: Path | None = None) -> Path:
     return EMBEDDED if card.embedded else data_folder(data_dir)
 
 
-def fetch(name: str, data_dir: Path | None = None, progress: bool = True) -> Path:
+def fetch(name: str, data_dir: Path | None = None) -> Path:
     """Fetch what is missing or damaged of a data set; returns the folder that holds it.
 
     Raises UserError where the name is unknown, the network is out of reach or the folder cannot be written.
@@ -56,11 +56,11 @@ def fetch(name: str, data_dir: Path | None = None, progress: bool = True) -> Pat
     card = find_card(name)
     folder = home(card, data_dir)
     if not card.embedded:
-        fetch_files(card, folder, progress)
+        fetch_files(card, folder)
     return folder
 
 
-def load(name: str, data_dir: Path | None = None, progress: bool = True) -> tuple[Split, Split]:
+def load(name: str, data_dir: Path | None = None) -> tuple[Split, Split]:
     """The training and the test split of a data set, fetched first where a file of it is missing.
 
     Raises UserError: naming the file where one is damaged, both ways out where there is none and no network.
@@ -68,7 +68,7 @@ def load(name: str, data_dir: Path | None = None, progress: bool = True) -> tupl
     card = find_card(name)
     folder = home(card, data_dir)
     if not card.embedded and not all((folder / file.path).exists() for file in card.files):
-        fetch_files(card, folder, progress)
+        fetch_files(card, folder)
     try:
         return (
             _read(card, folder, card.train_files, card.train_size),
