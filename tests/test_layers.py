@@ -22,6 +22,7 @@ FORBIDDEN = {
     "aggregation": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
     "compression": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
     "privacy": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
+    "export": ("tasks", "training", "strategies", "clusters", "measure", "report", "cli", "lab", "study", "torch"),
     "clusters": ("report", "cli", "lab", "study"),
     "measure": ("report", "cli"),
     "runs": ("clusters.simulated", "clusters.processes", "clusters.node", "report", "cli", "lab", "study"),

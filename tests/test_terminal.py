@@ -9,10 +9,10 @@ from math import nan
 from pathlib import Path
 
 import pytest
-from pseudo_terminal import HIDE, SHOW, STYLE, in_a_terminal, lines
 
 from manyhands import terminal
 from manyhands.terminal import Bar
+from pseudo_terminal import HIDE, SHOW, STYLE, in_a_terminal, lines
 
 BARS = """
 import sys, time
@@ -24,11 +24,13 @@ with terminal.silenced("silent" in sys.argv):
         name = "parameter-server:consistency=ssp:3,servers=2 ×16 dirichlet:0.3 slow 0:4+3:2 seed 1"
         with terminal.bar(name, 12, "epochs", lambda: next(shares, 0.75)) as line:
             line.move(state="91.2 % at 4.1 s")
-            time.sleep(0.8)
+            while line.completed < 9:
+                time.sleep(0.05)
+            time.sleep(0.6)
         terminal.tell("1/3 done")
         with terminal.bar("train-images-idx3-ubyte.gz", None, "B") as line:
             line.move(1e6, total=9912422)
-            time.sleep(0.3)
+            time.sleep(0.6)
 terminal.console().print("[bold]a table[/bold]")
 """
 

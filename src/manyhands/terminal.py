@@ -7,6 +7,7 @@ NO_COLOR takes away colours and styles (https://no-color.org).
 
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-REFRESHES = 8
+COLUMNS = 80
+REFRESHES = 4
 """a second"""
 WIDTH = 12
 """of the bar itself, in columns"""
@@ -36,6 +38,18 @@ def console(*, stderr: bool = False) -> "Console":
 def is_watched() -> bool:
     """Whether somebody looks: bars are drawn."""
     return sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb", "unknown") and not _screen.silent
+
+
+def wrapped(text: str, indent: str = "", hanging: str | None = None) -> str:
+    """Prose in lines of 80 columns; ``hanging`` is the indent of all but the first, the same by default."""
+    return textwrap.fill(
+        text,
+        COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 @contextmanager

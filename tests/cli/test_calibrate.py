@@ -49,7 +49,7 @@ def test_a_profile_is_written_shown_and_used(
     assert text.splitlines()[-1] == "mine.json"
     assert DeviceProfile.load("mine.json").digest in text
     assert "κ" in text
-    assert max(map(len, text.splitlines())) <= 100
+    assert max(map(len, text.splitlines())) <= 80
     words = [
         "predict",
         "--profile",

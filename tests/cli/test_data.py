@@ -15,8 +15,9 @@ from manyhands.tasks.datasets.registry import EMBEDDED
 def test_list_names_every_data_set(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*argv, "--data-dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    rows = {line.split()[0]: line for line in out.splitlines()[:-1]}
+    rows = {line.split()[0]: line for line in out.splitlines() if line.split()[0] in CARDS}
     assert set(rows) == set(CARDS)
+    assert max(map(len, out.splitlines()[:-1])) <= 80
     assert "embedded" in rows["mnist-mini"]
     assert "missing" in rows["cifar10"]
     assert str(tmp_path) in out.splitlines()[-1]
@@ -32,6 +33,8 @@ def test_list_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "show", "mnist-mini"]) == 0
     out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    out = " ".join(out.split())
     assert "6,000 training and 1,000 test images" in out
     assert "CC BY-SA 3.0" in out
     assert "█" in out

@@ -32,6 +32,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--data-dir", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
     titles = [line for line in lines if not line.startswith(" ")]
     assert titles == ["hardware", "versions", "backends", "precision", "data", "missing"]
     assert any(line.startswith("  mnist-mini/lenet5  auto is ") for line in lines)

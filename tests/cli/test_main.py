@@ -1,7 +1,6 @@
 """Finding the command, and what all commands have in common."""
 
-import os
-import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from manyhands import __version__
 from manyhands.cli.main import COMMANDS, main
+from pseudo_terminal import HIDE, SHOW, STYLE, in_a_terminal, lines
 
 # Seconds of the processor rather than of the wall: other tests may run beside this one.
 HELP = """
@@ -19,6 +19,7 @@ assert main(sys.argv[1:]) == 0
 print(time.process_time(), "torch" in sys.modules)
 """
 TINY = ["train", "--task", "mnist-mini/logistic", "--batch-size", "100", "--epochs", "1"]
+COMPARE = ["compare", *TINY[1:], "--cluster", "simulated", "--strategies", "gossip"]
 
 
 def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,45 +58,44 @@ def test_help_is_readable_in_80_columns(command: str, capsys: pytest.CaptureFixt
     assert not any(word in line for line in lines for word in ("None", "``", "\x1b", "http"))
 
 
-def in_a_terminal(argv: list[str], folder: Path, **environment: str) -> str:
-    """What a person would be sent, on both streams."""
-    parent, child = pty.openpty()
-    names = ("PATH", "HOME")
-    env = {name: os.environ[name] for name in names if name in os.environ} | {"TERM": "xterm"} | environment
-    process = subprocess.Popen(
-        [sys.executable, "-m", "manyhands", *argv], stdin=child, stdout=child, stderr=child, cwd=folder, env=env
-    )
-    os.close(child)
-    chunks = []
-    while True:
-        try:
-            chunk = os.read(parent, 4096)
-        except OSError:  # Linux: the other end is closed
-            break
-        if not chunk:
-            break
-        chunks.append(chunk)
-    os.close(parent)
-    assert process.wait(60) == 0
-    return b"".join(chunks).decode()
-
-
 def test_a_terminal_gets_colours_unless_there_is_no_color(tmp_path: Path) -> None:
-    assert "\x1b[1m" in in_a_terminal(["data", "--help"], tmp_path)
-    assert "\x1b" not in in_a_terminal(["data", "--help"], tmp_path, NO_COLOR="1")
+    argv = ["-m", "manyhands", "data", "--help"]
+    assert "\x1b[1m" in in_a_terminal(argv, tmp_path)
+    assert "\x1b" not in in_a_terminal(argv, tmp_path, NO_COLOR="1")
+    assert "\x1b" not in in_a_terminal(argv, tmp_path, TERM="dumb")
 
 
 def test_a_terminal_gets_live_progress(tmp_path: Path) -> None:
-    shown = in_a_terminal([*TINY, "--out", "run"], tmp_path)
-    assert "all-reduce" in shown
-    assert "1/1" in shown
-    assert "\x1b[3" in shown
-    assert "\x1b[3" not in in_a_terminal([*TINY, "--out", "run-2"], tmp_path, NO_COLOR="1")
+    sent = in_a_terminal(["-m", "manyhands", *TINY, "--epochs", "8", "--out", "run"], tmp_path)
+    drawn = lines(sent)
+    *bars, _, place = drawn
+    assert any(re.search(r"all-reduce .* \d(\.\d)?/8 epochs", line) for line in bars)
+    assert max(map(len, bars)) <= 80
+    assert STYLE.search(sent)
+    assert place == "run"
+
+
+def test_a_study_in_a_terminal_without_colours(tmp_path: Path) -> None:
+    argv = [*COMPARE, "parameter-server:consistency=ssp:3,servers=2", "--out", "study"]
+    sent = in_a_terminal(["-m", "manyhands", *argv], tmp_path, NO_COLOR="1")
+    drawn = lines(sent)
+    assert not STYLE.search(sent)
+    assert any(re.search(r"^all .* 2/3 runs", line) for line in drawn)
+    assert any(line.startswith("1/3 single: test accuracy") for line in drawn)
+    assert max(map(len, drawn)) <= 80
+    assert drawn[-1] == "study/report.html"
+
+
+@pytest.mark.parametrize(("argv", "command"), [(TINY, "train"), (COMPARE, "compare")])
+def test_ctrl_c_leaves_the_terminal_sane_and_tells_how_to_go_on(argv: list[str], command: str, tmp_path: Path) -> None:
+    argv = ["-m", "manyhands", *argv, "--epochs", "10000", "--out", "run"]
+    sent = in_a_terminal(argv, tmp_path, interrupt=lambda sent: re.search(r" [1-9]\d*(\.\d)?/10,000 epochs", sent) is not None, status=130)
+    assert lines(sent)[-1] == f"manyhands: interrupted; go on with: manyhands {command} --resume run"
+    assert sent.rindex(SHOW) > sent.rindex(HIDE)
 
 
 def test_what_is_no_terminal_gets_no_control_characters(tmp_path: Path) -> None:
-    compare = ["compare", *TINY[1:], "--strategies", "gossip", "--cluster", "simulated"]
-    for argv in (TINY, compare):
+    for argv in (TINY, COMPARE):
         done = subprocess.run([sys.executable, "-m", "manyhands", *argv], cwd=tmp_path, capture_output=True, timeout=60)
         assert done.returncode == 0
         assert done.stdout

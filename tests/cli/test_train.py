@@ -15,6 +15,7 @@ from manyhands.lab import train
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.recorder import Observer, Row
 from manyhands.runs.specification import Specification, read_specification
+from manyhands.terminal import Bar
 
 TINY = ["train", "--task", "mnist-mini/logistic", "--batch-size", "100", "--workers", "2"]
 
@@ -142,7 +143,7 @@ def test_ctrl_c_tells_how_to_go_on(
 
             yield stop
 
-    monkeypatch.setattr(progress, "watching", lambda *_, **__: nullcontext(Impatient()))
+    monkeypatch.setattr(progress, "watching", lambda runs: nullcontext(Impatient(runs, Bar("", runs, ""))))
     assert main([*TINY, "--epochs", "3", "--out", "run"]) == 130
     assert capsys.readouterr().err == f"manyhands: interrupted{advice}\n"
     assert RunFolder(Path("run")).read_run()["status"] == "stopped"

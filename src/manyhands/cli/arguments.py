@@ -10,6 +10,7 @@ from typing import Any
 from manyhands.cli.flags import FLAT, Variants, parse
 from manyhands.clusters.cluster import CLUSTERS, Cluster
 from manyhands.errors import UserError
+from manyhands.export import Tool
 from manyhands.runs.specification import Specification
 from manyhands.strategies import STRATEGIES, Strategy
 from manyhands.training.optimizer import OPTIMIZERS, Optimizer
@@ -47,6 +48,8 @@ class Training:
 
     specification: Specification = field(metadata=FLAT)
     output: Output = field(metadata=FLAT)
+    export: tuple[Tool, ...] = ()
+    """write the run for these tools too, when it has ended: see manyhands export"""
     origin: Origin = field(metadata=FLAT)
 
 

@@ -11,6 +11,7 @@ from manyhands import terminal
 from manyhands.cli.arguments import Output, value_of
 from manyhands.cli.flags import FLAT, Variants, parse
 from manyhands.errors import RunError, UserError
+from manyhands.export import Tool, check_tools
 from manyhands.runs.specification import Specification
 from manyhands.strategies import AllReduce
 from manyhands.study_file import StudyFile, load_study, with_rounds, with_seeds
@@ -33,7 +34,7 @@ Several values make a grid: --workers 4 8 --alpha 0.1 1 --seeds 0 1 2. What skew
 --from runs a study that is written down in a file, such as studies/niid_bench_mnist.py, and --resume goes on with one
 that was stopped."""
 
-BESIDE_RESUME = ("resume", "target", "data-dir", "json", "quiet")
+BESIDE_RESUME = ("resume", "target", "export", "data-dir", "json", "quiet")
 BESIDE_FROM = ("from", "seeds", "rounds", "samples", "evaluate-every", "device", "out", *BESIDE_RESUME[1:])
 """the flags that may be given with these two, which tell all the rest"""
 
@@ -92,6 +93,8 @@ class Compare:
     """a study in Python (see studies/); --seeds, --rounds, --samples, --evaluate-every and --device still count"""
     resume: Path | None = None
     """a stopped study's folder: go on with the runs that are not finished, as if it had never stopped"""
+    export: tuple[Tool, ...] = ()
+    """write the runs for these tools too, when all have ended: see manyhands export"""
     output: Output = field(default_factory=Output, metadata=FLAT)
 
 
@@ -103,13 +106,16 @@ def run(argv: Sequence[str]) -> int:
     if options.stragglers and options.cluster in ("mixed", "processes"):
         raise UserError("stragglers are simulated: give --stragglers with --cluster simulated, or without --cluster")
 
+    from manyhands.cli.export import export
     from manyhands.cli.progress import watching
     from manyhands.report.page import write_report
     from manyhands.report.times import check_target
     from manyhands.runs.folder import new_run_path
+    from manyhands.runs.reading import find_runs
     from manyhands.study import Begun, resume_study, run_study
 
     check_target(options.target)
+    check_tools(options.export)
     output = options.output
     carry_out: Callable[..., object]
     if options.resume:
@@ -130,7 +136,8 @@ def run(argv: Sequence[str]) -> int:
         raise KeyboardInterrupt(f"go on with: manyhands compare --resume {out}" if begun_too else "") from None
     with terminal.bar("making the report", None, ""):
         report = write_report([out], out / "report.html", target)
-    _show(out, report, target, output)
+    viewers = export([run for run in find_runs(out) if (run / "run.json").exists()], options.export, out.parent)
+    _show(out, report, target, output, viewers)
     return 0
 
 
@@ -191,8 +198,9 @@ def _specifications(options: Compare) -> list[Specification]:
     ).specifications()
 
 
-def _show(folder: Path, report: Path, target: float | None, output: Output) -> None:
+def _show(folder: Path, report: Path, target: float | None, output: Output, viewers: dict[str, str]) -> None:
     """Print the tables and last the report's place; raises RunError if a run has failed."""
+    from manyhands.cli.export import show_viewers
     from manyhands.report.tables import summary_rows, terminal_table
     from manyhands.report.target import rounds_tables, terminal_rounds
     from manyhands.report.times import terminal_times, times_tables
@@ -203,11 +211,12 @@ def _show(folder: Path, report: Path, target: float | None, output: Output) -> N
     times = times_tables(rows, target)
     rounds = rounds_tables(rows, target)
     if output.json:
-        content = {
+        content: dict[str, Any] = {
             "rows": [_as_json(row) for row in rows],
             "time_to_accuracy": [table.to_json() for table in times],
             "rounds_to_accuracy": [table.to_json() for table in rounds],
         }
+        content |= {"viewers": viewers} if viewers else {}
         print(json.dumps({"folder": str(folder), "report": str(report), **content}))
     elif not output.quiet:
         console = terminal.console()
@@ -217,6 +226,7 @@ def _show(folder: Path, report: Path, target: float | None, output: Output) -> N
                 console.print(terminal_times(table))
         for reached in rounds:
             console.print(terminal_rounds(reached))
+        show_viewers(viewers)
     if not output.json:
         print(report)
     if failed := [run for run in runs if not run.finished]:

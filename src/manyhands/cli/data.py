@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from manyhands import terminal
 from manyhands.cli.flags import POSITIONAL, parse
 from manyhands.errors import UserError
 
@@ -44,6 +45,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _list(options: Data) -> int:
+    from rich import box
+    from rich.table import Table
+
     from manyhands.tasks.datasets.inspection import inventory
 
     found = inventory(options.data_dir)
@@ -59,11 +63,15 @@ def _list(options: Data) -> int:
             if not here.missing:
                 print(here.card.name)
         return 0
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("data set", "training", "test", "classes", "", ""):
+        table.add_column(heading, justify="right" if heading in ("training", "test", "classes") else "left")
     for here in found:
         card = here.card
         state = "embedded" if card.embedded else "missing" if here.missing else "here"
-        images = f"{card.train_size:>6,} + {card.test_size:>6,}"
-        print(f"{card.name:<15}{images}  {len(card.classes):>3} classes  {state:<9} {card.title}")
+        numbers = (f"{number:,}" for number in (card.train_size, card.test_size, len(card.classes)))
+        table.add_row(card.name, *numbers, state, card.title)
+    terminal.console().print(table)
     print(f"in {found[-1].folder}; manyhands data fetch NAME gets what is missing")
     return 0
 
@@ -104,8 +112,11 @@ def _show(options: Data) -> int:
         return 0
     if options.quiet:
         return 0
-    print(f"{card.title}: {card.train_size:,} training and {card.test_size:,} test images of {card.input_shape}")
-    print(f"source    {card.source}\nlicence   {card.licence}\ncitation  {card.citation}\n")
+    size = f"{card.train_size:,} training and {card.test_size:,} test images of {card.input_shape}"
+    print(terminal.wrapped(f"{card.title}: {size}"))
+    for name, text in (("source", card.source), ("licence", card.licence), ("citation", card.citation)):
+        print(terminal.wrapped(f"{name:<10}{text}", hanging=" " * 10))
+    print()
     print(summary.picture)
     print("\nclass                 training   test")
     for name, train, test in zip(card.classes, summary.train_counts, summary.test_counts, strict=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from manyhands.cli.flags import parse
+from manyhands.terminal import wrapped
 
 DESCRIPTION = """Show what this machine has and what is missing: hardware, versions, backends, precision, data.
 
@@ -45,10 +46,10 @@ def run(argv: Sequence[str]) -> int:
     for title in ("hardware", "versions", "backends", "precision", "data"):
         print(title)
         for name, value in findings[title].items():
-            print(f"  {name:<18} {_text(value)}")
+            print(wrapped(f"{name:<18} {_text(value)}", "  ", " " * 21))
     print("missing" if findings["missing"] else "nothing is missing")
     for line in findings["missing"]:
-        print(f"  {line}")
+        print(wrapped(line, "  ", "    "))
     return 0
 
 

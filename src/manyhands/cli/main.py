@@ -18,6 +18,7 @@ COMMANDS = {
     "advise": "rank strategies, workers and batch sizes by predicted time to an accuracy",
     "validate": "hold predictions against real runs on emulated hosts",
     "report": "make one HTML page of runs and studies",
+    "export": "write runs for TensorBoard or MLflow",
     "bench": "measure communication, batch sizes, scaling and large batches",
     "data": "list, fetch, check and show data sets",
     "strategies": "list the strategies, their papers and options",

@@ -77,9 +77,10 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if not output.quiet:
         clock = "simulated" if record["specification"]["cluster"]["name"] == "simulated" else "real"
-        print(
+        told = (
             f"test accuracy {percent(after['test_accuracy'])} after {duration(after['seconds'])} on the simulated "
             f"clock; it was {duration(before['seconds'])} on its own, {clock} clock"
         )
+        print(terminal.wrapped(told))
     print(folder)
     return 0

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from manyhands.cli.flags import field_help, parse, takes
 from manyhands.strategies import STRATEGIES, Strategy
 from manyhands.strategies.formula import SYMBOLS
+from manyhands.terminal import wrapped
 
 DESCRIPTION = """List the strategies: what the workers do, the paper, and the options with their defaults."""
 
@@ -58,14 +59,14 @@ def _facts(strategy: type[Strategy]) -> dict[str, Any]:
 
 
 def _text(facts: dict[str, Any]) -> str:
-    lines = [facts["name"], *[f"  {facts[key]}" for key in ("about", "paper", "url") if key in facts]]
+    lines = [facts["name"], *[wrapped(facts[key], "  ") for key in ("about", "paper", "url") if key in facts]]
     if "sends" in facts:
-        lines.append(f"  a worker sends {facts['sends'].replace('; ', '; the ')}")
+        lines.append(wrapped(f"a worker sends {facts['sends'].replace('; ', '; the ')}", "  "))
     for option in facts["options"]:
         flag = f"--strategy.{option['name'].replace('_', '-')} {option['takes']}"
-        lines += [f"  {flag}", f"      {option['about']} (default: {option['default']})"]
+        lines += [f"  {flag}", wrapped(f"{option['about']} (default: {option['default']})", "      ")]
     return "\n".join(lines)
 
 
 def _legend() -> str:
-    return "\n".join(["where", *[f"  {symbol}  {meaning}" for symbol, meaning in SYMBOLS.items()]])
+    return "\n".join(["where", *[wrapped(f"{symbol}  {meaning}", "  ", "     ") for symbol, meaning in SYMBOLS.items()]])

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from manyhands import terminal
-from manyhands.cli.arguments import Output, parse_specification, value_of
+from manyhands.cli.arguments import Output, Training, parse_specification, value_of
 from manyhands.errors import UserError
+from manyhands.export import check_tools
 from manyhands.runs.folder import RunFolder
 from manyhands.runs.specification import Specification, read_specification
 
@@ -21,18 +22,19 @@ def run(argv: Sequence[str]) -> int:
     saved = value_of(argv, "--from", "")
     start = read_specification(RunFolder(_folder_of(Path(saved)))) if saved else None
     training = parse_specification(argv, PROG, DESCRIPTION, start)
+    check_tools(training.export)
     if resume := training.origin.resume:
         if training.specification != Specification() or training.output.out or saved:
             raise UserError("--resume goes on with a run as it was: leave out the flags of a new one")
-        return _train(read_specification(RunFolder(resume)), training.output, resume=resume)
+        return _train(read_specification(RunFolder(resume)), training, resume=resume)
     if replay := training.origin.replay:
         specification = read_specification(RunFolder(replay))
         if (task := value_of(argv, "--task", specification.task)) != specification.task:
             raise UserError(f"{replay} is a run of {specification.task}, whose messages do not fit {task}")
         if replace(training.specification, task=Specification().task) != Specification() or saved:
             raise UserError("--replay repeats a run as it was: leave out the flags of a new one")
-        return _train(specification, training.output, replay=replay)
-    return _train(training.specification, training.output)
+        return _train(specification, training, replay=replay)
+    return _train(training.specification, training)
 
 
 def _folder_of(path: Path) -> Path:
@@ -40,11 +42,13 @@ def _folder_of(path: Path) -> Path:
 
 
 def _train(
-    specification: Specification, output: Output, *, resume: Path | None = None, replay: Path | None = None
+    specification: Specification, training: Training, *, resume: Path | None = None, replay: Path | None = None
 ) -> int:
     from manyhands import lab
+    from manyhands.cli.export import export
     from manyhands.cli.progress import watching
 
+    output = training.output
     with (
         terminal.silenced(not _speaks(specification)),
         watching(1) as watcher,
@@ -60,7 +64,7 @@ def _train(
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(_how_to_resume(str(stop))) from None
     if folder != Path():  # of all processes under torchrun only the lead has one
-        _show(folder, output)
+        _show(folder, output, export([folder], training.export, folder.parent))
     return 0
 
 
@@ -78,7 +82,8 @@ def _how_to_resume(folder: str) -> str:
     return f"go on with: manyhands train --resume {folder}" if resumable else ""
 
 
-def _show(folder: Path, output: Output) -> None:
+def _show(folder: Path, output: Output, viewers: dict[str, str]) -> None:
+    from manyhands.cli.export import show_viewers
     from manyhands.report.numbers import duration, percent
     from manyhands.report.replies import in_words
 
@@ -86,7 +91,7 @@ def _show(folder: Path, output: Output) -> None:
     row, record = run.read_history()[-1], run.read_run()
     if output.json:
         content = {"folder": str(folder), "precision": record["precision"]["chosen"], "facts": record["facts"]}
-        print(json.dumps(content | row))
+        print(json.dumps(content | row | ({"viewers": viewers} if viewers else {})))
         return
     if not output.quiet:
         if record["specification"]["precision"] == "auto":
@@ -98,4 +103,5 @@ def _show(folder: Path, output: Output) -> None:
             print(replies)
         if "epsilon" in (facts := record["facts"]):
             print(f"towards clients differentially private with ε = {facts['epsilon']:.4g} at δ = {facts['delta']:g}")
+        show_viewers(viewers)
     print(folder)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from manyhands import terminal
 from manyhands.report import numbers
 from manyhands.report.prediction import estimate_of, refusal, strategy_text
 from manyhands.runs.files import Json
@@ -21,10 +22,9 @@ COLUMNS: tuple[tuple[str, Callable[[Json], str]], ...] = (
 def terminal_advice(content: Json) -> None:
     """Print the ranking, the best first, what it stands on, and how sure it is."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console, options = Console(), content["options"]
+    console, options = terminal.console(), content["options"]
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("strategy", overflow="fold")
     for heading, _ in COLUMNS:

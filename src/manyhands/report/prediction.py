@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from manyhands import terminal
 from manyhands.report import numbers
 from manyhands.report.bench_charts import SECONDS_LABEL
 from manyhands.report.curves import DASHES, log_ticks
@@ -56,9 +57,7 @@ def panels(content: Json) -> dict[str, list[Json]]:
 
 def terminal_prediction(content: Json) -> None:
     """Print a table for each network and batch size, with the formulas, and what could not be predicted."""
-    from rich.console import Console
-
-    console, profile = Console(), content["profile"]
+    console, profile = terminal.console(), content["profile"]
     for title, rows in panels(content).items():
         link, network = (rows[0]["bandwidth"], rows[0]["latency"]), rows[0]["network"]
         named = "" if network in (link[0], ",".join(link)) else f" ({', '.join(link)})"
