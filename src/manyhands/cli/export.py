@@ -51,7 +51,7 @@ def _place(path: Path) -> Path:
 
 
 def export(runs: Sequence[Path], tools: Sequence[Tool], beside: Path) -> dict[str, str]:
-    """Write the runs for each of the tools; the commands of their viewers."""
+    """Write the runs for each of the tools; the commands or addresses of their viewers."""
     from manyhands.export import export_runs
 
     viewers: dict[str, str] = {}
@@ -62,5 +62,5 @@ def export(runs: Sequence[Path], tools: Sequence[Tool], beside: Path) -> dict[st
 
 
 def show_viewers(viewers: dict[str, str]) -> None:
-    for command in viewers.values():
-        print(f"view with: {command}")
+    for viewer in viewers.values():
+        print(f"view with: {viewer}")

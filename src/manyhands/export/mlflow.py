@@ -48,7 +48,8 @@ def export(runs: Sequence[RunView], beside: Path) -> str:
             _write(client, run, place)
     except MlflowException as error:
         raise UserError(f"MLflow at {uri} refuses: {str(error).splitlines()[0]}") from None
-    return shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
+    served = uri.startswith(("http:", "https:", "databricks"))
+    return uri if served else shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
 
 
 def _write(client: MlflowClient, run: RunView, place: str | None) -> None:
@@ -64,10 +65,10 @@ def _write(client: MlflowClient, run: RunView, place: str | None) -> None:
     started, ended = round(1000 * content.started), round(1000 * content.ended)
     made = client.create_run(experiment, start_time=started, tags=tags, run_name=run.name).info.run_id
     parameters = [Param(_plain(name), str(value)) for name, value in content.parameters.items()]
-    for some in _parts(parameters, 100):
-        client.log_batch(made, params=some)
-    for some in _parts(list(_metrics(content)), AT_ONCE):
-        client.log_batch(made, metrics=some)
+    for some_parameters in _parts(parameters, 100):
+        client.log_batch(made, params=some_parameters)
+    for some_metrics in _parts(list(_metrics(content)), AT_ONCE):
+        client.log_batch(made, metrics=some_metrics)
     for name in FILES:
         if (run.folder / name).exists():
             client.log_artifact(made, str(run.folder / name))

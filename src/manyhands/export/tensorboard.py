@@ -38,10 +38,11 @@ def encode(content: Content, run: RunView) -> bytes:
         status=status.get(run.status, api_pb2.STATUS_UNKNOWN), end_time_secs=content.ended
     )
     end = summary_v2.plugin_data_pb2.HParamsPluginData(session_end_info=ended)
+    parameters = [summary_v2.HParam(name) for name in content.parameters]
     metrics = [summary_v2.Metric(name) for name in METRICS]
     events = [
         Event(file_version="brain.Event:2", source_metadata=SourceMetadata(writer="manyhands")),
-        Event(summary=summary_v2.hparams_config_pb(list(content.parameters), metrics, content.started)),
+        Event(summary=summary_v2.hparams_config_pb(parameters, metrics, content.started)),
         Event(summary=summary_v2.hparams_pb(content.parameters, run.name, content.started)),
     ]
     for point in content.points:
