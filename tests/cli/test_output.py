@@ -27,7 +27,7 @@ def test_every_command_takes_both(command: list[str], capsys: pytest.CaptureFixt
 
 
 ADVISE = ["advise", "--task", "mnist-mini/logistic", "--samples", "200", "--epochs", "1", "--workers", "2"]
-LONG = ["parameter-server:consistency=ssp:3,servers=2", "fedopt:fraction=0.5,local_epochs=2,server=yogi"]
+LONG = ["parameter-server:consistency=ssp:3,servers=2", "fedopt:fraction=0.5,local_epochs=2"]
 QUICK = {
     "evaluate": ["evaluate", "RUN"],
     "report": ["report", "RUN", "--out", "page.html"],
@@ -56,7 +56,7 @@ def test_json_stands_alone(command: str, finished: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(
     ("command", "left"),
-    [("report", "page.html"), ("retime", "retimed"), ("predict", "predicted"), ("advise", "advised"),
+    [("report", "page.html"), ("retime", "retimed"), ("predict", "predicted"),
      ("data check", ""), ("data show", ""), ("strategies", "\n".join(STRATEGIES))],
 )  # fmt: skip
 def test_quiet_leaves_the_place(command: str, left: str, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,8 +92,9 @@ def test_tables_with_long_names_fit_80_columns(
 
 @pytest.mark.parametrize(
     "words",
-    [["train", "--task", "no/such"], ["compare", "--strategies", "none"], ["evaluate", "nowhere"], ["report", "nowhere"],
-     ["predict", "--network", "fast"], ["data", "fetch", "imagenet"], ["bench", "scaling", "--workers", "0"],
+    [["train", "--task", "no/such"], ["compare", "--strategies", "none"], ["evaluate", "nowhere"],
+     ["report", "nowhere"], ["predict", "--network", "fast"], ["data", "fetch", "imagenet"],
+     ["bench", "scaling", "--workers", "0"],
      ["train", "--task", "mnist-mini/logistic", "--samples", "200", "--lr", "1e38", "--batch-size", "100"]],
 )  # fmt: skip
 def test_failures_leave_nothing_beside_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
