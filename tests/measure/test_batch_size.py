@@ -12,6 +12,7 @@ from manyhands.errors import UserError
 from manyhands.measure import batch_size
 from manyhands.measure.results import Result, Spread, bench_folder
 from manyhands.runs.specification import Specification
+from noting import Noting
 
 BASE = Specification(cluster=Processes(threads=1))
 
@@ -32,11 +33,12 @@ def test_quantities_follow_from_the_step_time(tmp_path: Path, monkeypatch: pytes
     threads = torch.get_num_threads()
     experiment, sizes = batch_size.prepare(BASE, (64, 16), toy(samples=240), None)
     result = Result(kind="batch-size", title="", conditions={"task": "toy"})
-    said: list[str] = []
+    say = Noting()
     with bench_folder(tmp_path / "new", result, "") as bench:
-        batch_size.measure_batch_sizes(bench, experiment, sizes, 3, said.append)
+        batch_size.measure_batch_sizes(bench, experiment, sizes, 3, say)
     assert torch.get_num_threads() == threads
-    assert "batch 16, repeat 3 of 3" in said
+    assert "batch 16, repeat 3 of 3" in say.said
+    assert len(say.said) == say.expected
     assert {"task", "peak", "threads", "precision"} <= result.conditions.keys()
     (table,) = result.tables
     assert [row["batch"] for row in table.rows] == [16, 64]

@@ -19,6 +19,7 @@ from manyhands.measure.runner import Account, plain
 from manyhands.measure.scaling import PARTS, Plan, clustered, measure_scaling, placed, usual_workers
 from manyhands.runs.specification import Specification
 from manyhands.strategies import AllReduce, ParameterServer, Single
+from noting import Noting
 
 SAMPLES = 240
 
@@ -166,10 +167,10 @@ def value(cell: Any) -> float:
 
 def measure(plan: Plan, folder: Path, **task: Any) -> dict[str, Table]:
     result = Result(kind="scaling", title="", conditions={})
-    said: list[str] = []
+    say = Noting()
     with bench_folder(folder, result, "") as bench:
-        measure_scaling(bench, plan, toy(**task), said.append)
-    assert said
+        measure_scaling(bench, plan, toy(**task), say)
+    assert len(say.said) == say.expected
     return {table.key: table for table in result.tables}
 
 
