@@ -69,4 +69,5 @@ def _text(facts: dict[str, Any]) -> str:
 
 
 def _legend() -> str:
-    return "\n".join(["where", *[wrapped(f"{symbol}  {meaning}", "  ", "     ") for symbol, meaning in SYMBOLS.items()]])
+    lines = [wrapped(f"{symbol}  {meaning}", "  ", "     ") for symbol, meaning in SYMBOLS.items()]
+    return "\n".join(["where", *lines])

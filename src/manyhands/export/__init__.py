@@ -24,8 +24,9 @@ def check_tools(tools: Sequence[Tool]) -> None:
 def export_runs(folders: Sequence[Path], tool: Tool, beside: Path) -> str:
     """Write the runs for a tool; what was written of them before is replaced.
 
-    Returns the command of its viewer, or the address of one. ``beside`` is the folder in which they lie; a tool that has one store for all runs has it there. Raises UserError
-    where a package is missing, a run cannot be read, or the tool refuses.
+    Returns the command of its viewer, or the address of one. ``beside`` is the folder in which they lie; a tool that
+    has one store for all runs has it there. Raises UserError where a package is missing, a run cannot be read, or the
+    tool refuses.
     """
     check_tools([tool])
     runs = [RunView.read(folder) for folder in folders]
