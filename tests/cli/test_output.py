@@ -78,7 +78,7 @@ def test_quiet_doctor_tells_what_is_missing(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out == "mnist-mini\n"
 
 
-@pytest.mark.parametrize("command", [name for name in QUICK if name not in ("report", "data", "data show")])
+@pytest.mark.parametrize("command", [name for name in QUICK if name not in ("report", "retime", "data", "data show")])
 def test_tables_with_long_names_fit_80_columns(
     command: str, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,7 +97,7 @@ def run(argv: Sequence[str]) -> int:
     together = grid(base, cluster, strategies=named, workers=several, networks=networks, batch_sizes=options.batch_size)
     configurations = [*(alone if 1 in options.workers else ()), *together]
     task = load_task(options.task, output.data_dir, augment=options.augment)
-    if not (output.json or output.quiet):
+    if not output.json:
         for warning in warnings:
             print(f"manyhands: warning: {warning}", file=sys.stderr)
     with counting(len(configurations), "predicting") as count:

@@ -80,7 +80,7 @@ def run(argv: Sequence[str]) -> int:
     warnings = check_profile(predictor.profile, options.task, options.strict)
     configurations = _configurations(options)
     output = options.output
-    if not (output.json or output.quiet):
+    if not output.json:
         for warning in warnings:
             print(f"manyhands: warning: {warning}", file=sys.stderr)
     with counting(len(configurations), "predicting") as count:

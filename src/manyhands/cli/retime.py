@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     if options.profile:
         task = str(record.get("specification", {}).get("task"))
         warnings = check_profile(DeviceProfile.load(options.profile), task, options.strict)
-    if not (output.json or output.quiet):
+    if not output.json:
         for warning in warnings:
             print(f"manyhands: warning: {warning}", file=sys.stderr)
     words = [
@@ -77,10 +77,9 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if not output.quiet:
         clock = "simulated" if record["specification"]["cluster"]["name"] == "simulated" else "real"
-        told = (
+        print(
             f"test accuracy {percent(after['test_accuracy'])} after {duration(after['seconds'])} on the simulated "
             f"clock; it was {duration(before['seconds'])} on its own, {clock} clock"
         )
-        print(terminal.wrapped(told))
     print(folder)
     return 0
