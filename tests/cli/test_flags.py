@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyhands.cli.arguments import parse_specification, with_prefix
-from manyhands.cli.flags import FLAT, POSITIONAL, field_docs, first_line, parse, takes
+from manyhands.cli.flags import FLAT, POSITIONAL, parse
 from manyhands.clusters.cluster import Simulated
 from manyhands.errors import UserError
+from manyhands.options import field_docs, first_line, takes
 from manyhands.runs.specification import Specification
 from manyhands.strategies import FedAvg, LocalSGD
 from manyhands.tasks.partition import Partition

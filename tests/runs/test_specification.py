@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyhands.cli.compare import Compare
-from manyhands.cli.flags import field_docs
 from manyhands.clusters.cluster import Cluster, Processes, Simulated
 from manyhands.compression import COMPRESSIONS
 from manyhands.errors import UserError
+from manyhands.options import field_docs
 from manyhands.runs.specification import Specification
 from manyhands.strategies import STRATEGIES, AllReduce, FedAvg, Gossip, LocalSGD, ParameterServer, Single, Strategy
 from manyhands.strategies.consistency import CONSISTENCIES

@@ -1,21 +1,15 @@
 """Flags from dataclasses, by tyro: what they are called, what they take, and one line for what does not fit."""
 
-import ast
 import contextlib
-import inspect
 import io
 import os
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
-from functools import cache, partial
-from itertools import pairwise
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import (
@@ -27,7 +21,7 @@ from tyro.constructors import (
 )
 
 from manyhands.errors import UserError
-from manyhands.values import Value, read
+from manyhands.options import alternatives, field_help, first_line, is_value, read_texts, singular, takes
 
 T = TypeVar("T")
 
@@ -93,50 +87,6 @@ def parse(
     return parsed
 
 
-@cache
-def field_docs(kind: type) -> dict[str, str]:
-    """What is written below each field of a dataclass, in one line each; empty where there is no source."""
-    docs: dict[str, str] = {}
-    for base in filter(is_dataclass, reversed(kind.__mro__)):
-        try:
-            # The whole module: inspect takes ten times as long to find a class in it.
-            tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
-        except (OSError, TypeError):
-            continue
-        bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == base.__name__]
-        for pair in (pair for body in bodies for pair in pairwise(body)):
-            match pair:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docs[name] = " ".join(text.split())
-    return docs
-
-
-def field_help(owner: type, name: str, kind: Any) -> str:
-    """What is written below a field, and the members of its family if it has one."""
-    text = field_docs(owner).get(name, "")
-    each = get_args(kind)[0] if get_origin(kind) is tuple else kind
-    families = [part.family for part in _alternatives(each) if _is_value(part)]
-    return ": ".join([text, *(family.usage() for family in families)])
-
-
-def first_line(kind: type) -> str:
-    """The first line of a class's docstring, without markup."""
-    return inspect.cleandoc(kind.__doc__ or "").partition("\n")[0].replace("``", "")
-
-
-def takes(kind: Any, name: str) -> str:
-    """What a field of this type takes, as help shows it: ``N``, ``X``, ``fp32|bf16``, ``PARTITION``, ``N ...``."""
-    if get_origin(kind) is tuple:
-        return f"{takes(get_args(kind)[0], _singular(name))} ..."
-    if get_origin(kind) in (Union, UnionType):
-        return "|".join(takes(part, name) for part in _alternatives(kind))
-    if get_origin(kind) is Literal:
-        return "|".join(map(str, get_args(kind)))
-    if _is_value(kind):
-        return str(kind.family.title.upper())
-    return {int: "N", float: "X", Path: "PATH"}.get(kind, name.upper())
-
-
 class _Rules:
     """How tyro shows and builds our dataclasses; ``flags`` are the names seen so far."""
 
@@ -160,9 +110,9 @@ class _Rules:
     def _field(self, owner: type, part: Field[Any], hint: Any, whole: Any) -> list[StructFieldSpec]:
         """One field as tyro wants it; two for an axis with variants."""
         kind, default = hint, _default(part, whole)
-        if (axis := _alternatives(hint)[0]) in self.variants:
+        if (axis := alternatives(hint)[0]) in self.variants:
             return self._axis(owner, part, self.variants[axis], default)
-        if not is_dataclass(kind) or _is_value(kind):
+        if not is_dataclass(kind) or is_value(kind):
             positional = default is tyro.MISSING_NONPROP or "positional" in part.metadata
             return [self._flag(owner, part.name, part.name.rstrip("_"), kind, default, positional=positional)]
         return [self._group(part.name, "" if "flat" in part.metadata else part.name, kind, default)]
@@ -196,12 +146,12 @@ class _Rules:
         many = get_origin(kind) is tuple
         label, word = flag, takes(kind, name)
         if positional:
-            label = _singular(name).upper()
+            label = singular(name).upper()
             word = word if "|" in word else label + " ..." * many
         spec = PrimitiveConstructorSpec(
             nargs="*" if many else 1,
             metavar=word,
-            instance_from_str=partial(_read_many if many else _read_one, label, kind),
+            instance_from_str=partial(read_texts, label, kind),
             is_instance=lambda value: True,
             str_from_instance=lambda value: list(map(str, value)) if many else [str(value)],
         )
@@ -224,10 +174,6 @@ def _spec(name: str, kind: Any, default: Any, helptext: Any, *marks: Any) -> Str
     return StructFieldSpec(name, annotated, default, helptext)
 
 
-def _is_value(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Value)
-
-
 def _default(part: Field[Any], whole: Any) -> Any:
     """A field's default: that of the instance to start from, else its own."""
     if is_dataclass(whole):
@@ -235,26 +181,6 @@ def _default(part: Field[Any], whole: Any) -> Any:
     if part.default is not MISSING:
         return part.default
     return tyro.MISSING_NONPROP if part.default_factory is MISSING else part.default_factory()
-
-
-def _read_one(label: str, kind: Any, texts: Sequence[str]) -> Any:
-    return Path(texts[0]) if Path in _alternatives(kind) else read(label, kind, texts[0])
-
-
-def _read_many(label: str, kind: Any, texts: Sequence[str]) -> tuple[Any, ...]:
-    if not texts:
-        raise UserError(f"{label} needs at least one value")
-    return tuple(_read_one(label, get_args(kind)[0], [text]) for text in texts)
-
-
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    """The types in a union, or the one type, without None."""
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return tuple(part for part in parts if part is not type(None))
-
-
-def _singular(name: str) -> str:
-    return re.sub("ies$", "y", name).removesuffix("s")
 
 
 def _unknown(word: str, flags: Iterable[str]) -> str:

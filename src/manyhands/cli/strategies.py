@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
-from manyhands.cli.flags import field_help, parse, takes
+from manyhands.cli.flags import parse
+from manyhands.options import field_help, takes
 from manyhands.strategies import STRATEGIES, Strategy
 from manyhands.strategies.formula import SYMBOLS
 from manyhands.terminal import wrapped
