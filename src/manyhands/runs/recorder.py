@@ -169,6 +169,10 @@ class Recorder:
         nodes = {str(rank): outcomes for rank, outcomes in order.items()}
         self.folder.append_row(ORDER, {"completed": completed, "nodes": nodes})
 
+    def trace(self, traces: Mapping[int, Trace], *, clock: str, workers: int) -> None:
+        """Write ``trace.json`` as far as it goes: early, so that who watches the run sees what its nodes do."""
+        self.folder.write_bytes("trace.json", encode(traces, workers, clock=clock))
+
     def finish(
         self,
         evaluation: Evaluation,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from math import inf
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -181,11 +182,17 @@ def _from_json(kind: Any, data: Any, where: str) -> Any:
                 f"{where} has the unknown {kind.__name__.lower()} '{name}': choose from {', '.join(members)}"
             )
         kind = members[name]
-    kinds = get_type_hints(kind)
+    kinds = _hints(kind)
     known = {field.name for field in fields(kind)}
     if unknown := set(data) - known:
         raise UserError(f"{where} has the unknown field '{min(unknown)}': it takes {', '.join(sorted(known))}")
     return kind(**{key: _from_json(kinds[key], value, f"{key} in {where}") for key, value in data.items()})
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of its fields: slow to find, and asked for again for each of hundreds of runs."""
+    return get_type_hints(kind)
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:

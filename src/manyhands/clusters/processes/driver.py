@@ -238,19 +238,20 @@ class Driver:
             self.wire.flush()
             if len(self.experiment.conductors) > 1:
                 dist.barrier(group=self.conductor_group)
-        last = self.node.completed == self.node.plan.total
+        # After the first part of the training, for who watches it, and at the end.
+        traced = self.node.completed in (self.experiment.specification.evaluate_every, self.node.plan.total)
         with self.account.paused():
             self._settle()
             mean, distance = self._result()
             if self.node.rank == self.lead:  # before it evaluates: until then followers take that for waiting
                 given = () if self.appraisal.personal is None else (mean,)
                 for rank in self._followers():
-                    self.wire.send(rank, Kind.REPORT_PLEASE, *given, tag=int(last))
+                    self.wire.send(rank, Kind.REPORT_PLEASE, *given, tag=int(traced))
             part = self._evaluate_part(mean)
             if self.node.rank == self.lead:
-                self._take_down(mean, distance, part, last)
+                self._take_down(mean, distance, part, traced)
             else:
-                self._report(distance, part, last)
+                self._report(distance, part, traced)
                 self.wire.expect(self.lead, Kind.GO_ON)
 
     def _settle(self) -> None:
@@ -285,7 +286,7 @@ class Driver:
         return Evaluation.merge([job(self.learner) for job in jobs]) if jobs else None
 
     def _own_report(
-        self, distance: float, part: Evaluation | None, last: bool, here: AtClient | None = None
+        self, distance: float, part: Evaluation | None, traced: bool, here: AtClient | None = None
     ) -> dict[str, Any]:
         ledger = self.node.ledger
         ledger.measured, ledger.measured_why = self.meter.total, self.meter.why
@@ -297,23 +298,23 @@ class Driver:
             "loss": [self.node.loss_sum, self.node.loss_samples],
             "numbers": self.node.numbers(),
             "order": self.order,
-            "trace": self.node.trace.state() if last else None,
+            "trace": self.node.trace.state() if traced else None,
         }
         self.node.loss_sum, self.node.loss_samples = 0.0, 0
         self.order = []
         return report
 
-    def _report(self, distance: float, part: Evaluation | None, last: bool, here: AtClient | None = None) -> None:
+    def _report(self, distance: float, part: Evaluation | None, traced: bool, here: AtClient | None = None) -> None:
         tensors = {key: value.cpu().contiguous() for key, value in self.node.tensors().items()}
-        report = self._own_report(distance, part, last, here)
+        report = self._own_report(distance, part, traced, here)
         self.wire.send(self.lead, Kind.REPORT, json_bytes(report), tensor_bytes(tensors))
 
-    def _take_down(self, mean: Tensor, distance: float, part: Evaluation | None, last: bool) -> None:
+    def _take_down(self, mean: Tensor, distance: float, part: Evaluation | None, traced: bool) -> None:
         """The lead collects all reports, writes a row and a checkpoint, and lets everybody go on."""
         assert self.recorder is not None
         specification, completed = self.experiment.specification, self.node.completed
         others = [rank for rank in range(specification.nodes) if rank != self.lead]
-        by_rank = {self.lead: self._own_report(distance, part, last)}
+        by_rank = {self.lead: self._own_report(distance, part, traced)}
         tensors = {f"{self.lead}/{key}": value for key, value in self.node.tensors().items()}
         for rank in others:
             report, state = self.wire.expect(rank, Kind.REPORT)
@@ -339,8 +340,10 @@ class Driver:
         )
         if not self.strategy.synchronous:
             self.recorder.record_order(completed, {rank: report["order"] for rank, report in enumerate(reports)})
-        if last:  # before the checkpoint, after which nothing is left to resume
+        if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
             self._finish(mean, evaluation, reports)
+        elif traced:
+            self.recorder.trace(_traces(reports), clock="real", workers=len(self.experiment.workers))
         Checkpoint(
             completed=completed,
             rows=self.recorder.rows,
@@ -376,7 +379,7 @@ class Driver:
             clock="real",
             seconds=self.watch.now() / 1e9,
             ledgers={rank: Ledger(**report["numbers"]["ledger"]) for rank, report in enumerate(reports)},
-            traces={rank: Trace.from_state(report["trace"]) for rank, report in enumerate(reports)},
+            traces=_traces(reports),
             workers=len(self.experiment.workers),
         )
 
@@ -395,3 +398,7 @@ class Driver:
         Now: _now,
         Sleep: _sleep,
     }
+
+
+def _traces(reports: list[dict[str, Any]]) -> dict[int, Trace]:
+    return {rank: Trace.from_state(report["trace"]) for rank, report in enumerate(reports)}

@@ -72,6 +72,9 @@ class Simulation:
             node.forget()
         if completed == self.experiment.plan.total:  # before the checkpoint, after which nothing is left to resume
             self._finish(weights, evaluation)
+        elif completed == self.experiment.specification.evaluate_every:
+            traces = {node.rank: node.trace for node in self.nodes}
+            self.recorder.trace(traces, clock="simulated", workers=len(self.experiment.workers))
         self._checkpoint(completed).save(self.recorder.folder)
 
     def _evaluate(self, weights: Tensor) -> tuple[Evaluation, Clients | None]:
