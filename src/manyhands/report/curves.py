@@ -114,7 +114,7 @@ def curve_figures(series: Sequence[Series]) -> list[Figure]:
     apart = "Root mean square of how far the nodes' weights are from their mean; who always agrees is not drawn."
     drawn.append((CONSENSUS, "epoch", EPOCH, loose, "by epoch", apart))
     return [
-        _figure(f"{y.field.removeprefix('test_')}-by-{key}", f"{y.title} {words}", caption, x, y, with_values)
+        line_figure(f"{y.field.removeprefix('test_')}-by-{key}", f"{y.title} {words}", caption, x, y, with_values)
         for y, key, x, shown, words, caption in drawn
         if (with_values := {one: curves[one.label] for one in shown if _any(y, curves[one.label])})
     ]
@@ -127,7 +127,7 @@ def client_curves(series: Sequence[Series]) -> list[Figure]:
     curves = {label: _thin(points, most) for label, points in curves.items() if points}
     panels = ((WORST, "worst-clients", f"Mean over them. {TESTED}"), (GAIN, "personalisation-gain", GAIN_WORDS))
     return [
-        _figure(f"{key}-by-round", f"{y.title} by round", caption, ROUND, y, drawn)
+        line_figure(f"{key}-by-round", f"{y.title} by round", caption, ROUND, y, drawn)
         for y, key, caption in panels
         if (drawn := {one: curves[one.label] for one in series if _any(y, curves.get(one.label, []))})
     ]
@@ -158,7 +158,10 @@ def _thin(points: list[Point], most: int) -> list[Point]:
     return [point for index, point in enumerate(points) if (len(points) - 1 - index) % step == 0]
 
 
-def _figure(key: str, title: str, caption: str, x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Figure:
+def line_figure(
+    key: str, title: str, caption: str, x: Quantity, y: Quantity, curves: dict[Series, list[Point]]
+) -> Figure:
+    """A line for each series; its points hold both quantities."""
     if any(len(one.runs) > 1 for one in curves):
         caption += " Bands: 95 % interval over the seeds."
     ends = ", ".join(f"{one.label} {y.write(points[-1].values[y.field])}" for one, points in curves.items())

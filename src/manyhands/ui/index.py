@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -86,9 +86,9 @@ class Index:
         self._check_links(path)
         return path
 
-    def stamp(self, id_: str) -> object:
-        """Something that changes whenever the files of this run do."""
-        return self._stamps.get(id_)
+    def stamp(self, id_: str, but: Sequence[str] = ()) -> object:
+        """Something that changes whenever the files of this run do, but for some by name."""
+        return tuple(part for part in self._stamps.get(id_, ()) if part[0] not in but)
 
     def runs_of(self, study: str) -> list[str]:
         """The ids of a study's runs, in order."""
@@ -186,7 +186,7 @@ def _progress(path: Path, record: Json, touched: float) -> Json:
     """How far a run is, by its last row; quantities as number and text."""
     row = last_row(path) or {}
     completed = finite(row.get("completed", row.get("round") if row.get("round") is not None else row.get("epoch")))
-    lasted = touched - _since(record.get("created"), touched)
+    lasted = touched - since(record.get("created"), touched)
     return {
         "status": _text(record.get("status")) or "unknown",
         "error": _text(record.get("error")) or None,
@@ -205,7 +205,7 @@ def _told(row: Json, key: str, write: Callable[[Number], str]) -> tuple[Number, 
     return value, write(value)
 
 
-def _since(created: object, otherwise: float) -> float:
+def since(created: object, otherwise: float) -> float:
     """When a run was created, in seconds since 1970."""
     try:
         return datetime.fromisoformat(str(created)).timestamp()

@@ -238,7 +238,6 @@ class Driver:
             self.wire.flush()
             if len(self.experiment.conductors) > 1:
                 dist.barrier(group=self.conductor_group)
-        # After the first part of the training, for who watches it, and at the end.
         traced = self.node.completed in (self.experiment.specification.evaluate_every, self.node.plan.total)
         with self.account.paused():
             self._settle()
@@ -340,10 +339,11 @@ class Driver:
         )
         if not self.strategy.synchronous:
             self.recorder.record_order(completed, {rank: report["order"] for rank, report in enumerate(reports)})
+        traces = {rank: Trace.from_state(report["trace"]) for rank, report in enumerate(reports) if report["trace"]}
         if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
-            self._finish(mean, evaluation, reports)
+            self._finish(mean, evaluation, reports, traces)
         elif traced:
-            self.recorder.trace(_traces(reports), clock="real", workers=len(self.experiment.workers))
+            self.recorder.trace(traces, clock="real", workers=len(self.experiment.workers))
         Checkpoint(
             completed=completed,
             rows=self.recorder.rows,
@@ -371,7 +371,9 @@ class Driver:
         self.node.restore(numbers, load(unbytes(tensors)))
         return now
 
-    def _finish(self, weights: Tensor, evaluation: Evaluation, reports: list[dict[str, Any]]) -> None:
+    def _finish(
+        self, weights: Tensor, evaluation: Evaluation, reports: list[dict[str, Any]], traces: dict[int, Trace]
+    ) -> None:
         assert self.recorder is not None
         self.recorder.finish(
             evaluation,
@@ -379,7 +381,7 @@ class Driver:
             clock="real",
             seconds=self.watch.now() / 1e9,
             ledgers={rank: Ledger(**report["numbers"]["ledger"]) for rank, report in enumerate(reports)},
-            traces=_traces(reports),
+            traces=traces,
             workers=len(self.experiment.workers),
         )
 
@@ -398,7 +400,3 @@ class Driver:
         Now: _now,
         Sleep: _sleep,
     }
-
-
-def _traces(reports: list[dict[str, Any]]) -> dict[int, Trace]:
-    return {rank: Trace.from_state(report["trace"]) for rank, report in enumerate(reports)}
