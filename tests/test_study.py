@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 
 from manyhands.clusters.cluster import Processes, Simulated
 from manyhands.errors import UserError
-from manyhands.runs.folder import RunFolder
-from manyhands.runs.recorder import Observer
-from manyhands.runs.specification import Specification
-from manyhands.strategies import STRATEGIES, AllReduce, DataParallel, FedAvg, Gossip, LocalSGD, ParameterServer, Single
-from manyhands.strategies.consistency import Async
-from manyhands.strategies.topology import TOPOLOGIES, Complete
-from manyhands.study import (
-    Begun,
+from manyhands.grid import (
     Grid,
     all_strategies,
     default_strategies,
@@ -28,9 +21,14 @@ from manyhands.study import (
     label,
     resolve_stragglers,
     resolve_strategies,
-    resume_study,
-    run_study,
 )
+from manyhands.runs.folder import RunFolder
+from manyhands.runs.recorder import Observer
+from manyhands.runs.specification import Specification
+from manyhands.strategies import STRATEGIES, AllReduce, DataParallel, FedAvg, Gossip, LocalSGD, ParameterServer, Single
+from manyhands.strategies.consistency import Async
+from manyhands.strategies.topology import TOPOLOGIES, Complete
+from manyhands.study import Begun, resume_study, run_study
 from manyhands.tasks.partition import Dirichlet, Iid
 from manyhands.tasks.task import Samples, Task
 from manyhands.training.optimizer import SGD

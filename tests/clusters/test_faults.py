@@ -28,9 +28,9 @@ from manyhands.clusters.faults import (
 )
 from manyhands.clusters.simulated.blank import blank
 from manyhands.errors import UserError
+from manyhands.grid import factors, label
 from manyhands.runs.specification import Specification
 from manyhands.strategies import parse_strategy
-from manyhands.study import factors, label
 from manyhands.tasks.partition import PARTITIONS
 from manyhands.tasks.task import Task
 from manyhands.training.sampler import Sampler

@@ -66,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.cli.progress import counting
     from manyhands.clusters.cluster import Simulated
     from manyhands.clusters.simulated.profile import DeviceProfile
+    from manyhands.grid import default_strategies, resolve_strategies
     from manyhands.measure.advise import Advice, rank
     from manyhands.measure.networks import parse_network
     from manyhands.measure.noise_scale import train_reference
@@ -75,7 +76,6 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.runs.folder import RunFolder, new_run_path
     from manyhands.runs.specification import Specification
     from manyhands.strategies import Single
-    from manyhands.study import default_strategies, resolve_strategies
     from manyhands.tasks.registry import load_task
 
     profile, output = DeviceProfile.load(options.profile), options.output

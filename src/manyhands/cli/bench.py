@@ -117,8 +117,8 @@ def _scaling(argv: Sequence[str]) -> int:
 
     from manyhands import lab
     from manyhands.clusters.simulated.executor import available_cores
+    from manyhands.grid import resolve_strategies
     from manyhands.measure import scaling as measure
-    from manyhands.study import resolve_strategies
     from manyhands.tasks.registry import load_task
 
     cluster = options.cluster

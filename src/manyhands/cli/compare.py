@@ -168,7 +168,7 @@ def _check_flags(argv: Sequence[str], allowed: Sequence[str], why: str) -> set[s
 
 
 def _specifications(options: Compare) -> list[Specification]:
-    from manyhands.study import Grid, default_strategies, resolve_stragglers, resolve_strategies
+    from manyhands.grid import Grid, default_strategies, resolve_stragglers, resolve_strategies
 
     base = Specification(
         task=options.task,

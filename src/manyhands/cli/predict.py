@@ -113,10 +113,10 @@ def _predictor(options: Predict) -> "Predictor":
 
 def _configurations(options: Predict) -> "list[Configuration]":
     from manyhands.clusters.cluster import Simulated
+    from manyhands.grid import default_strategies, resolve_strategies
     from manyhands.measure.networks import parse_network
     from manyhands.measure.predict import grid
     from manyhands.runs.specification import Specification
-    from manyhands.study import default_strategies, resolve_strategies
 
     base = Specification(
         task=options.task,
