@@ -101,10 +101,7 @@ class Compare:
 def run(argv: Sequence[str]) -> int:
     optimizers = Variants(OPTIMIZERS, value_of(argv, "--optimizer", "sgd", OPTIMIZERS))
     options = parse(Compare, argv, "manyhands compare", DESCRIPTION, variants={Optimizer: optimizers})
-    if options.alpha and options.partition:
-        raise UserError("give --alpha or --partition, not both")
-    if options.stragglers and options.cluster in ("mixed", "processes"):
-        raise UserError("stragglers are simulated: give --stragglers with --cluster simulated, or without --cluster")
+    check(options)
 
     from manyhands.cli.export import export
     from manyhands.cli.progress import watching
@@ -141,6 +138,14 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
+def check(options: Compare) -> None:
+    """Raise UserError for flags that exclude each other."""
+    if options.alpha and options.partition:
+        raise UserError("give --alpha or --partition, not both")
+    if options.stragglers and options.cluster in ("mixed", "processes"):
+        raise UserError("stragglers are simulated: give --stragglers with --cluster simulated, or without --cluster")
+
+
 def study_of(options: Compare, argv: Sequence[str]) -> StudyFile:
     """The study of the file, as far as flags do not change it, or that of the flags alone."""
     if options.from_:
@@ -151,7 +156,7 @@ def study_of(options: Compare, argv: Sequence[str]) -> StudyFile:
         if "seeds" in given:
             specifications = with_seeds(specifications, options.seeds)
     else:
-        study = StudyFile(name="compare", specifications=tuple(_specifications(options)))
+        study = StudyFile(name="compare", specifications=tuple(planned(options)))
         specifications = study.specifications
     if options.rounds is not None:
         specifications = with_rounds(specifications, options.rounds)
@@ -167,7 +172,8 @@ def _check_flags(argv: Sequence[str], allowed: Sequence[str], why: str) -> set[s
     return {name.replace("-", "_") for name in given}
 
 
-def _specifications(options: Compare) -> list[Specification]:
+def planned(options: Compare) -> list[Specification]:
+    """The runs of the study that the flags describe; raises UserError where they cannot be."""
     from manyhands.grid import Grid, default_strategies, resolve_stragglers, resolve_strategies
 
     base = Specification(

@@ -19,6 +19,7 @@ COMMANDS = {
     "validate": "hold predictions against real runs on emulated hosts",
     "report": "make one HTML page of runs and studies",
     "export": "write runs for TensorBoard or MLflow",
+    "ui": "watch, compare and start runs on a local page",
     "bench": "measure communication, batch sizes, scaling and large batches",
     "data": "list, fetch, check and show data sets",
     "strategies": "list the strategies, their papers and options",

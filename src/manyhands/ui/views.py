@@ -61,6 +61,20 @@ class Views:
         stamp = self.index.stamp(id_)
         return {"run": summary, **self._keep((id_, scale), stamp, lambda: self._detail(id_, folder, scale))}
 
+    def whole(self, id_: str) -> Json:
+        """What is drawn of a run beside its history: it takes long, and seldom changes."""
+        folder = self.index.folder(id_)
+        settled = self.index.stamp(id_, but=("history.jsonl", "checkpoints"))
+        return {"figures": self._keep((id_, "whole"), settled, lambda: self._drawn(folder))}
+
+    @staticmethod
+    def _drawn(folder: Path) -> list[Json]:
+        try:
+            run = RunView.read(folder)
+        except UserError:
+            return []
+        return [vars(one) for one in [*run_figures(run, "run"), *partition_figures(collect_series([run]))]]
+
     def compare(self, ids: Sequence[str], scale: str) -> Json:
         """Several runs: one table, one chart of each kind; raises UserError where none of them can be read."""
         if len(ids) > MOST_COMPARED:
@@ -86,30 +100,18 @@ class Views:
         try:
             run = RunView.read(folder)
         except UserError as error:
-            return {
-                "problems": [str(error).removeprefix(f"{folder}/")],
-                "tiles": [],
-                "figures": [],
-                "nodes": [],
-                "whole": [],
-                "facts": [],
-            }
+            problem = str(error).removeprefix(f"{folder}/")
+            return {"problems": [problem], "tiles": [], "figures": [], "nodes": [], "facts": []}
         few = thinned(run)
         series = collect_series([few])
         nodes = run.ledger["nodes"] if run.ledger else accounts_so_far(folder, run.workers)
-        # Drawn anew only when these files change: it takes long.
-        settled = self.index.stamp(id_, but=("history.jsonl", "checkpoints"))
-        whole = self._keep((id_, "whole"), settled, lambda: [*run_figures(run, "run"), *partition_figures(series)])
-        lanes = [figure for figure in whole if figure.key == "run-lanes"]
-        accounts = accounts_figure(nodes, so_far=run.ledger is None)
         learning = learning_figures(series, scale)
         missing = "is missing" if not run.finished else ""  # what comes at the end is not missed before
         return {
             "problems": [text for text in run.problems if not (missing and text.endswith((missing, "yet")))],
             "tiles": _tiles(run),
             "figures": [vars(one) for one in [*learning, *pace_figures(series)]],
-            "nodes": [vars(one) for one in [*lanes, *accounts]],
-            "whole": [vars(one) for one in whole if one not in lanes],
+            "nodes": [vars(one) for one in accounts_figure(nodes, so_far=run.ledger is None)],
             "facts": [[key.removesuffix(".name"), _plain(value)] for key, value in flatten(run.specification).items()],
             "machine": _plain((run.record.get("hardware") or {}).get("cpu")),
             "command": str(run.record.get("command") or ""),
