@@ -101,7 +101,6 @@ class Application:
             page=PAGES[request.url.path],
             folder=str(self.index.root),
             allow_launch=self.allow_launch,
-            versions={name: _version(name) for name in ("style.css", "app.js")},
         )
         return HTMLResponse(html)
 
@@ -163,7 +162,10 @@ class Application:
     async def compare(self, request: Request) -> Response:
         ids = request.query_params.getlist("id")
         await asyncio.to_thread(self.index.refresh)
-        return JSONResponse({**await self._make(lambda: self.views.compare(ids, _scale(request))), "theme": THEME})
+        job = self.launcher.jobs.get(ids[0]) if len(ids) == 1 else None
+        begun = any(id_ in self.index.runs or id_ in self.index.studies for id_ in ids)
+        content = await self._make(lambda: self.views.compare(ids if begun or not job else [], _scale(request)))
+        return JSONResponse({**content, "job": job.to_json() if job else None, "theme": THEME})
 
     async def form(self, request: Request) -> Response:
         content: Json = {"forms": {name: form.describe() for name, form in self.forms.items()}}
@@ -260,10 +262,6 @@ def _static(name: str) -> str:
 @cache
 def _vega() -> str:
     return renderer()
-
-
-def _version(name: str) -> str:
-    return hashlib.sha256(_static(name).encode()).hexdigest()[:8]
 
 
 def _warm_up() -> Any:

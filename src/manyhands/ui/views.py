@@ -76,12 +76,16 @@ class Views:
         return [vars(one) for one in [*run_figures(run, "run"), *partition_figures(collect_series([run]))]]
 
     def compare(self, ids: Sequence[str], scale: str) -> Json:
-        """Several runs: one table, one chart of each kind; raises UserError where none of them can be read."""
-        if len(ids) > MOST_COMPARED:
-            raise UserError(f"{len(ids)} runs are too many to see side by side: tick {MOST_COMPARED} or fewer")
-        stamp = [self.index.stamp(id_) for id_ in ids]
-        compared: Json = self._keep((*ids, scale, "compared"), stamp, lambda: self._compared(ids, scale))
-        return compared
+        """Runs, and all runs of studies, side by side: one table, one chart of each kind."""
+        for id_ in ids:
+            self.index.folder(id_)
+        study = self.index.studies.get(ids[0]) if len(ids) == 1 else None
+        each = [one for id_ in ids for one in (self.index.runs_of(id_) if id_ in self.index.studies else [id_])]
+        if len(each) > MOST_COMPARED:
+            raise UserError(f"{len(each)} runs are too many to see side by side: tick {MOST_COMPARED} or fewer")
+        stamp = [self.index.stamp(id_) for id_ in each]
+        compared = self._keep((*each, scale, "compared"), stamp, lambda: self._compared(each, scale))
+        return {"study": study, "runs": [self.index.runs[id_] for id_ in each], **compared}
 
     def folders(self, ids: Sequence[str]) -> list[Path]:
         """The folders of runs and studies, for a report."""
@@ -125,8 +129,6 @@ class Views:
                 runs.append(thinned(RunView.read(self.index.folder(id_))))
             except UserError as error:
                 problems.append(f"{id_}: {error}")
-        if not runs:
-            raise UserError(problems[0] if problems else "no run is ticked: tick some in the list")
         rows = summary_rows(runs)
         series = [row.series for row in rows]
         colour_of = colours(series)

@@ -53,7 +53,7 @@ class Watch:
                 try:
                     told = await asyncio.wait_for(queue.get(), HEARTBEAT)
                 except TimeoutError:
-                    told = ": still here\n\n"
+                    told = "event: beat\ndata: {}\n\n"
                 if told is None:
                     return
                 yield told

@@ -1,0 +1,95 @@
+// Asks the server, and hears from it what has changed. What is lost is tried again until it is back.
+
+const LONGEST = 5000; // milliseconds between two attempts
+const SILENCE = 25000; // without a sound, which comes every ten seconds, the connection counts as lost
+
+export class Refusal extends Error {
+  constructor(message, status, content) {
+    super(message);
+    this.status = status;
+    this.content = content;
+  }
+}
+
+async function answered(response) {
+  const content = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refusal(content.error ?? `the server answered ${response.status}`, response.status, content);
+  return content;
+}
+
+export const ask = async (path) => answered(await fetch(path));
+
+export const act = async (path, body) => answered(await fetch(path, {
+  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+}));
+
+// `changed` is called with each event; `again` at the beginning, and whenever events may have been missed.
+export function listen({ changed, again }) {
+  const link = document.getElementById("link");
+  const lost = document.getElementById("lost");
+  let pause = 500;
+  let quiet;
+
+  function down(source) {
+    source.close();
+    clearTimeout(quiet);
+    link.textContent = "offline";
+    link.className = "link off";
+    setTimeout(retry, pause);
+    pause = Math.min(LONGEST, 2 * pause);
+  }
+
+  async function retry() {
+    try {
+      await ask("/api/runs");
+    } catch (error) {
+      lost.hidden = false;
+      lost.textContent = error.status === 403
+        ? "The server was started anew, with another token: open the address that it printed, and this page goes on."
+        : "The connection is lost. Is manyhands ui still running? This page goes on by itself when it is back.";
+    }
+    connect();
+  }
+
+  function connect() {
+    const source = new EventSource("/events");
+    const heard = () => {
+      clearTimeout(quiet);
+      quiet = setTimeout(() => down(source), SILENCE);
+    };
+    source.addEventListener("hello", async () => {
+      heard();
+      pause = 500;
+      link.textContent = "live";
+      link.className = "link on";
+      lost.hidden = true;
+      await again();
+    });
+    source.addEventListener("beat", heard);
+    source.onmessage = (event) => {
+      heard();
+      changed(JSON.parse(event.data));
+    };
+    source.onerror = () => down(source);
+  }
+
+  window.addEventListener("pagehide", () => clearTimeout(quiet));
+  connect();
+}
+
+// Calls `work` soon, once for any number of calls, and never twice at a time.
+export function soon(work, wait = 60) {
+  let timer = null;
+  let busy = false;
+  let more = false;
+  return async function call() {
+    if (busy) { more = true; return; }
+    if (timer !== null) return;
+    timer = setTimeout(async () => {
+      timer = null;
+      busy = true;
+      try { await work(); } finally { busy = false; }
+      if (more) { more = false; call(); }
+    }, wait);
+  };
+}
