@@ -204,7 +204,7 @@ def _flag(prefix: str, part: Field[Any]) -> str:
 
 
 def _words(part: Field[Any]) -> str:
-    return part.name.rstrip("_").replace("_", " ")
+    return part.name.rstrip("_").replace("_", " ").replace("lr", "learning rate")
 
 
 def _default(part: Field[Any]) -> Any:

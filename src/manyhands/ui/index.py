@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,13 +31,18 @@ class OutsideError(UserError):
 
 @dataclass(frozen=True)
 class Changes:
-    """What is new since the last look: ids of runs and studies that changed or appeared, and of those that are gone."""
+    """What is new since an earlier look: ids of runs and studies that changed or appeared, and of those gone."""
 
     changed: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.gone)
+
+    @classmethod
+    def between(cls, before: Mapping[str, object], now: Mapping[str, object]) -> "Changes":
+        changed = frozenset(id_ for id_, stamp in now.items() if before.get(id_) != stamp)
+        return cls(changed, frozenset(before.keys() - now.keys()))
 
 
 @dataclass(eq=False)
@@ -62,19 +67,18 @@ class Index:
             for path, study in self._walk():
                 id_ = path.relative_to(self.root).as_posix()
                 found[id_] = path, study, _stamp(path)
-            gone = self._stamps.keys() - found.keys()
-            changed = {id_ for id_, (_, _, stamp) in found.items() if self._stamps.get(id_) != stamp}
-            for id_ in gone:
+            changes = Changes.between(self._stamps, {id_: stamp for id_, (_, _, stamp) in found.items()})
+            for id_ in changes.gone:
                 del self._stamps[id_]
                 self.runs.pop(id_, None), self.studies.pop(id_, None)
-            for id_ in changed:
+            for id_ in changes.changed:
                 path, study, stamp = found[id_]
                 self._stamps[id_] = stamp
                 if (path / "study.json").exists() and not (path / "run.json").exists():
                     self.studies[id_] = self._study(id_, path)
                 else:
                     self.runs[id_] = self._run(id_, path, study, stamp)
-            return Changes(frozenset(changed), frozenset(gone))
+            return changes
 
     def folder(self, id_: str) -> Path:
         """The folder of a run or study; raises OutsideError for one outside, UserError for one that is not there."""
@@ -82,9 +86,17 @@ class Index:
         if not path.is_relative_to(self.root.resolve()):
             raise OutsideError(f"{id_} is not in {self.root}")
         if id_ not in self._stamps:
+            self.refresh()  # it may be new
+        if id_ not in self._stamps:
             raise UserError(f"no run or study {id_} in {self.root}")
         self._check_links(path)
         return path
+
+    @property
+    def stamps(self) -> dict[str, Stamp]:
+        """By id of run or study: something that changes whenever its files do."""
+        with self._lock:
+            return dict(self._stamps)
 
     def stamp(self, id_: str, but: Sequence[str] = ()) -> object:
         """Something that changes whenever the files of this run do, but for some by name."""

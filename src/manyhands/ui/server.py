@@ -22,7 +22,7 @@ from starlette.routing import Route
 from manyhands.errors import UserError
 from manyhands.report.figure import THEME
 from manyhands.report.page import renderer, write_report
-from manyhands.runs.files import Json
+from manyhands.runs.files import Json, check_record, read_record
 from manyhands.ui.form import Form
 from manyhands.ui.index import Index, OutsideError
 from manyhands.ui.launching import Launcher
@@ -175,7 +175,9 @@ class Application:
 
     def _like(self, id_: str) -> Json:
         """What to fill in so that a run is made like another one."""
-        record = json.loads((self.index.folder(id_) / "run.json").read_text(encoding="utf-8"))
+        file = self.index.folder(id_) / "run.json"
+        record = read_record(file, "run", ("specification",))
+        check_record(file, record)
         return self.forms["train"].fill(record["specification"])
 
     # ---- what pages do

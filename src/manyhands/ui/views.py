@@ -193,7 +193,7 @@ def _tiles(run: RunView) -> list[tuple[str, str, str]]:
         return []
     last, first = run.history[-1], run.history[0]
     taken, passed = (last["samples"] or 0) - (first["samples"] or 0), (last["seconds"] or 0) - (first["seconds"] or 0)
-    rate = f"{numbers.general(taken / passed)}/s" if passed > 0 and taken > 0 else numbers.NONE
+    rate = _rate(taken / passed) if passed > 0 and taken > 0 else numbers.NONE
     tiles = [
         ("Test accuracy", numbers.percent(last["test_accuracy"]), "at the last evaluation"),
         ("Test loss", numbers.plain(last["test_loss"]), "at the last evaluation"),
@@ -202,8 +202,12 @@ def _tiles(run: RunView) -> list[tuple[str, str, str]]:
         ("Sent", numbers.size(last["bytes"]), "by all nodes"),
     ]
     if (wall := _wall_rate(run, taken)) is not None:
-        tiles.insert(4, ("On this machine", f"{numbers.general(wall)}/s", "samples, by wall time"))
+        tiles.insert(4, ("On this machine", _rate(wall), "samples, by wall time"))
     return tiles
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}/s" if value >= 100 else f"{value:.3g}/s"
 
 
 def _wall_rate(run: RunView, samples: float) -> float | None:
@@ -222,11 +226,8 @@ def _differing(runs: Sequence[RunView]) -> Json:
     """The values of the specification that are not the same in all runs, a line for each."""
     flat = [flatten(run.specification) for run in runs]
     keys = dict.fromkeys(key for own in flat for key in own)
-    lines = [
-        [key.removesuffix(".name"), *(_plain(own.get(key)) for own in flat)]
-        for key in keys
-        if any(own.get(key) != flat[0].get(key) for own in flat)
-    ]
+    written = {key.removesuffix(".name"): [_plain(own.get(key)) for own in flat] for key in keys}
+    lines = [[key, *values] for key, values in written.items() if len(set(values)) > 1]
     return {"heading": [run.name for run in runs], "lines": lines if len(runs) > 1 else []}
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from manyhands.runs.files import Json
-from manyhands.ui.index import Index
+from manyhands.ui.index import Changes, Index, Stamp
 from manyhands.ui.launching import Launcher
 
 PAUSE = 0.4
@@ -24,6 +24,7 @@ class Watch:
     index: Index
     launcher: Launcher
     _listeners: "set[asyncio.Queue[str | None]]" = field(default_factory=set)
+    _told: dict[str, Stamp] = field(default_factory=dict)
     _jobs: dict[str, str] = field(default_factory=dict)
     closed: bool = False
 
@@ -32,7 +33,9 @@ class Watch:
         while not self.closed:
             begun = time.monotonic()
             if self._listeners:
-                changes = await asyncio.to_thread(self.index.refresh)
+                await asyncio.to_thread(self.index.refresh)
+                before, self._told = self._told, self.index.stamps  # others look at the folder too
+                changes = Changes.between(before, self._told)
                 self.launcher.tidy()
                 runs = [self.index.runs[id_] for id_ in changes.changed if id_ in self.index.runs]
                 studies = [self.index.studies[id_] for id_ in changes.changed if id_ in self.index.studies]
@@ -46,6 +49,8 @@ class Watch:
     async def events(self) -> AsyncIterator[str]:
         """For one browser, until it leaves or the server ends."""
         queue: asyncio.Queue[str | None] = asyncio.Queue()
+        if not self._listeners:
+            self._told = self.index.stamps
         self._listeners.add(queue)
         try:
             yield "retry: 1000\nevent: hello\ndata: {}\n\n"

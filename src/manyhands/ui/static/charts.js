@@ -37,6 +37,7 @@ async function draw(plot) {
     for (const old of [...plot.children]) if (old !== next) old.remove();
     plot.result = result;
     next.className = "";
+    plot.classList.add("drawn");
   } catch (error) {
     next.replaceWith(h("p", { class: "problem" }, `This chart cannot be drawn: ${error.message}`));
   }

@@ -15,7 +15,7 @@ export function compare(main, query) {
   const summary = h("div", {});
   const chooser = h("div", { class: "chooser", hidden: true });
   const learning = h("div", { class: "figures" });
-  const differ = h("section", {});
+  const differ = h("section", { class: "differ" });
   main.replaceChildren(head, notes, summary, chooser, learning, differ);
 
   const attempt = (path) => async () => {

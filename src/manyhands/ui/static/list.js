@@ -100,7 +100,7 @@ export function list(main, query) {
     const link = h("a", { href: address("/run", [run.id]) },
       run.strategy ? h("b", {}, run.strategy) : h("b", {}, run.name),
       run.options ? h("span", { class: "options" }, run.options) : null);
-    const name = h("th", { scope: "row", class: "name" }, chip(run.colour), link,
+    const name = h("th", { scope: "row", class: "name" }, chip(run.strategy ? run.colour : "var(--line)"), link,
       run.strategy ? h("small", {}, inside ? run.name : run.id) : null);
     if (run.problem !== undefined) {
       return h("tr", { class: "run damaged", "data-id": run.id }, h("td", { class: "tick" }, tick), name,

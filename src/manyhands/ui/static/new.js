@@ -3,8 +3,8 @@ import { command, h } from "./dom.js";
 import { act, ask, listen, soon } from "./live.js";
 
 const FIRST = {
-  train: ["--task", "--strategy", "--cluster", "--workers", "--epochs", "--rounds", "--batch-size", "--lr", "--partition", "--seed"],
-  compare: ["--task", "--strategies", "--cluster", "--workers", "--partition", "--stragglers", "--seeds", "--epochs", "--rounds"],
+  train: ["--task", "--workers", "--strategy", "--epochs", "--rounds", "--batch-size", "--lr", "--partition", "--seed", "--cluster"],
+  compare: ["--strategies", "--task", "--workers", "--cluster", "--partition", "--stragglers", "--seeds", "--epochs", "--rounds"],
 }; // the others are folded away
 
 export async function compose(main, query) {
@@ -27,6 +27,9 @@ export async function compose(main, query) {
       launch ? null : h("p", { class: "words" }, "This page only reads. Started with --allow-launch it starts runs, too.")));
   main.replaceChildren(h("div", { class: "head" }, h("div", {}, h("h1", {}, launch ? "New run" : "Compose a command"), about), tabs), form);
 
+  // A default that depends on other fields stands in the help alone.
+  const usual = (field) => /default: ([^;]*)$/.exec(field.about)?.[1] ?? "";
+
   const given = () => Object.fromEntries([...form.querySelectorAll("[data-flag]")]
     .map((input) => [input.dataset.flag, input.type === "checkbox" ? (input.checked ? "true" : "") : input.value])
     .filter(([, text]) => text.trim()));
@@ -44,7 +47,7 @@ export async function compose(main, query) {
     }
     const suggested = field.flag === "--strategies" ? forms.train.fields.find((one) => one.flag === "--strategy").options.map((one) => one.name)
       : field.suggestions;
-    const input = h("input", { ...shared, type: "text", value: kept, placeholder: field.default || field.takes, spellcheck: "false",
+    const input = h("input", { ...shared, type: "text", value: kept, placeholder: field.default || usual(field), spellcheck: "false",
       list: suggested.length ? `${id}-list` : null });
     return suggested.length ? [input, h("datalist", { id: `${id}-list` }, suggested.map((text) => h("option", { value: text })))] : input;
   }
@@ -53,17 +56,24 @@ export async function compose(main, query) {
     const id = `field${field.flag}`;
     const own = control(field);
     const box = h("div", { class: `field ${field.kind}`, "data-for": field.flag },
-      h("label", { for: id }, field.label, h("code", {}, field.flag)), own,
+      h("label", { for: id }, h("span", {}, field.label[0].toUpperCase() + field.label.slice(1)), h("code", {}, field.flag)), own,
       h("p", { class: "error", id: `${id}-error`, hidden: true }),
       h("p", { class: "about", id: `${id}-about` }, field.about));
     if (field.kind !== "axis") return box;
-    const options = h("div", { class: "options" });
+    const grid = h("div", { class: "fields" });
+    // What a strategy can do is what one comes for; of clusters and optimisers the defaults mostly do.
+    const folded = field.flag !== "--strategy";
+    const heading = h("summary", {});
+    const options = folded ? h("details", { class: "options" }, heading, grid) : h("div", { class: "options" }, grid);
     const select = box.querySelector("select");
     const refill = () => {
       keep();
       const option = field.options.find((one) => one.name === select.value);
       box.querySelector(".about").textContent = option?.about ?? field.about;
-      options.replaceChildren(...(option?.fields ?? []).map(element));
+      heading.textContent = `Options of ${select.value}`;
+      grid.replaceChildren(...(option?.fields ?? []).map(element));
+      if (folded) options.open = (option?.fields ?? []).some((one) => texts.get(one.flag) && texts.get(one.flag) !== "false"
+        && texts.get(one.flag) !== one.default);
       options.hidden = !option?.fields.length;
     };
     select.addEventListener("change", refill);
@@ -82,7 +92,7 @@ export async function compose(main, query) {
     const first = FIRST[name].map((flag) => all.find((field) => field.flag === flag)).filter(Boolean);
     const more = all.filter((field) => !first.includes(field));
     fields.replaceChildren(...first.map(element),
-      h("details", { class: "more", open: more.some((field) => texts.get(field.flag)) },
+      h("details", { class: "more", open: more.some((field) => Object.hasOwn(content.like ?? {}, field.flag) && !["--lr", "--optimizer"].includes(field.flag)) },
         h("summary", {}, "More options"), h("div", { class: "fields" }, more.map(element))));
     tabs.replaceChildren(...Object.entries(forms).map(([key, one]) =>
       h("button", { type: "button", "aria-pressed": String(key === name), onclick: () => choose(key) }, one.title)));
@@ -103,7 +113,7 @@ export async function compose(main, query) {
     general.textContent = others.join(" ");
     general.hidden = others.length === 0;
     const wrong = form.querySelector(".wrong");
-    if (wrong?.closest("details")) wrong.closest("details").open = true;
+    for (let fold = wrong?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     return wrong;
   }
 

@@ -68,7 +68,9 @@ export function run(main, query) {
       h("div", {},
         h("p", { class: "kind" }, h("a", { href: "/" }, "Runs"),
           own?.study ? [" / ", h("a", { href: address("/compare", [own.study]) }, own.study)] : null, ` / ${own?.name ?? id}`),
-        h("h1", {}, chip(own?.colour ?? "currentColor"), own?.written ?? own?.name ?? id),
+        h("h1", {}, chip(own?.strategy ? own.colour : "var(--line)"), own?.written ?? own?.name ?? id),
+        own?.problem !== undefined
+          ? h("p", { class: "words" }, `This is all that can be said of ${document.body.dataset.folder}/${id}. The other runs are as they were.`) : null,
         own && own.problem === undefined ? h("p", { class: "words" },
           [own.task, `${own.workers.toLocaleString("en")} workers, ${own.clock}`, own.condition, `seed ${own.seed}`,
             own.created ? `begun ${ago(own.created)}` : ""].filter(Boolean).join(" · ")) : null,
