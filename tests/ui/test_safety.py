@@ -1,6 +1,5 @@
 """Who is let in: the token, the host, the origin; and what a page may load."""
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -8,17 +7,8 @@ from manyhands.ui.server import Application
 
 TOKEN, PORT = "a-token-of-tests", 8765
 HERE = f"http://127.0.0.1:{PORT}"
-PLACES = [
-    "/",
-    "/run?id=done",
-    "/compare",
-    "/new",
-    "/static/app.js",
-    "/vega.js",
-    "/report?id=done",
-    "/events",
-    "/api/runs",
-]
+PAGES = ["/", "/run?id=done", "/compare", "/new", "/report?id=done", "/nothing"]
+PLACES = [*PAGES, "/static/app.js", "/vega.js", "/events", "/api/runs", "/api/run?id=done"]
 
 
 @pytest.fixture
@@ -26,11 +16,12 @@ def stranger(application: Application) -> TestClient:
     return TestClient(application.guarded(TOKEN, PORT), base_url=HERE)
 
 
-@pytest.mark.parametrize("place", [*PLACES, "/api/run?id=done", "/nothing"])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], f"{TOKEN}x", "é"])
 def test_nothing_is_told_without_the_token(stranger: TestClient, place: str, token: str) -> None:
     mark = "&" if "?" in place else "?"
-    answer = stranger.get(f"{place}{mark}token={token}" if token else place, cookies={f"manyhands-{PORT}": "wrong"})
+    stranger.cookies[f"manyhands-{PORT}"] = "wrong"
+    answer = stranger.get(f"{place}{mark}token={token}" if token else place)
     assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
     assert "gossip" not in answer.text
@@ -48,7 +39,7 @@ def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_never_see(stran
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1.evil.example", "", "192.168.0.7:8765"]
+    "host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "192.168.0.7:8765"]
 )
 def test_other_names_of_this_machine_are_refused(client: TestClient, host: str) -> None:
     assert client.get("/api/runs", headers={"host": host}).status_code == 403
@@ -118,6 +109,6 @@ def test_only_the_pages_own_files_are_given(client: TestClient, name: str) -> No
 
 
 def test_a_long_body_is_refused(client: TestClient) -> None:
-    answer: httpx.Response = client.post("/api/check", json={"form": "x" * 100_000})
+    answer = client.post("/api/check", json={"form": "x" * 100_000})
     assert answer.status_code == 422
     assert "bytes were sent" in answer.json()["error"]
