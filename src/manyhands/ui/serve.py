@@ -22,14 +22,22 @@ PORTS = 50
 
 
 class Server(uvicorn.Server):
-    """Lets browsers go when it is told to end: they would listen for ever."""
+    """Serves an application on a socket that is bound already."""
 
-    def __init__(self, config: uvicorn.Config, leave: Callable[[], None]) -> None:
+    def __init__(self, application: Application, token: str, port: int) -> None:
+        config = uvicorn.Config(
+            application.guarded(token, port),
+            log_level="warning",
+            lifespan="on",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+        )
         super().__init__(config)
-        self._leave = leave
+        self._watch = application.watch
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._leave()
+        self._watch.close()  # browsers would listen for ever
         super().handle_exit(sig, frame)
 
 
@@ -40,6 +48,7 @@ def bind(port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((LOOPBACK, candidate))
+            bound.listen()
         except OSError as error:
             bound.close()
             if error.errno != errno.EADDRINUSE:
@@ -64,15 +73,7 @@ def serve(
         if port not in (0, taken):
             tell(f"port {port} is taken: this is on {taken}")
         address = f"http://{LOOPBACK}:{taken}/?token={token}"
-        config = uvicorn.Config(
-            application.guarded(token, taken),
-            log_level="warning",
-            lifespan="on",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
-        server = Server(config, application.watch.close)
+        server = Server(application, token, taken)
         tell(address)
         if open_browser:
             threading.Thread(target=_open, args=(server, address), daemon=True).start()
