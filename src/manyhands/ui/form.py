@@ -93,9 +93,9 @@ class Form:
             for known in (flag, flag.rpartition(".")[0]):
                 if known in self._flags:
                     return str(known)
-        what = re.match(r"unknown (strategy|data set|model)", message)
-        names = {"strategy": ("--strategies", "--strategy"), "data set": ("--task",), "model": ("--task",)}
-        return next((flag for flag in names[what[1]] if flag in self._flags), "") if what else ""
+        what = re.match(r"unknown (strategy|task|data set|model)", message)
+        names = ("--strategies", "--strategy") if what and what[1] == "strategy" else ("--task",)
+        return next((flag for flag in names if what and flag in self._flags), "")
 
     @property
     def _flags(self) -> set[str]:

@@ -18,8 +18,8 @@ from manyhands.runs.under_way import last_row
 
 MOST_FOLDERS = 20_000
 """folders that are looked into; more are left out, and that is said"""
-PATIENCE = 120.0
-"""seconds without a change after which a run under way is asked for a sign of life; slow ones get more"""
+PATIENCE, LONGEST_PATIENCE = 120.0, 7200.0
+"""seconds without a change after which a run under way shows no sign of life: three evaluations, but within these"""
 
 Stamp = tuple[tuple[str, int, int], ...]
 """name, time of change (ns) and size of each file in a folder"""
@@ -203,7 +203,7 @@ def _progress(path: Path, record: Json, touched: float) -> Json:
         "status": _text(record.get("status")) or "unknown",
         "error": _text(record.get("error")) or None,
         "completed": completed,
-        "patience": max(PATIENCE, 3 * lasted / completed if completed else 0.0),
+        "patience": min(LONGEST_PATIENCE, max(PATIENCE, 3 * lasted / completed if completed else 0.0)),
         "epoch": _told(row, "epoch", numbers.general),
         "accuracy": _told(row, "test_accuracy", numbers.percent),
         "loss": _told(row, "test_loss", numbers.plain),
