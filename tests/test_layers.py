@@ -13,23 +13,34 @@ import manyhands
 PACKAGE = Path(manyhands.__file__).parent
 
 FORBIDDEN = {
-    "tasks": ("strategies", "clusters", "runs", "report", "cli", "lab", "study"),
-    "training": ("strategies", "clusters", "runs", "report", "cli", "lab", "study"),
+    "tasks": ("strategies", "clusters", "runs", "report", "ui", "cli", "lab", "study"),
+    "training": ("strategies", "clusters", "runs", "report", "ui", "cli", "lab", "study"),
     "strategies": (
         *("clusters.cluster", "clusters.experiment", "clusters.simulated", "clusters.processes", "training", "tasks"),
-        *("runs", "report", "cli", "lab", "study", "torch", "time", "socket", "multiprocessing"),
+        *("runs", "report", "ui", "cli", "lab", "study", "torch", "time", "socket", "multiprocessing"),
     ),
-    "aggregation": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
-    "compression": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
-    "privacy": ("tasks", "training", "strategies", "clusters", "runs", "report", "cli", "lab", "study"),
-    "export": ("tasks", "training", "strategies", "clusters", "measure", "report", "cli", "lab", "study", "torch"),
-    "clusters": ("report", "cli", "lab", "study"),
-    "measure": ("report", "cli"),
-    "runs": ("clusters.simulated", "clusters.processes", "clusters.node", "report", "cli", "lab", "study"),
+    "aggregation": ("tasks", "training", "strategies", "clusters", "runs", "report", "ui", "cli", "lab", "study"),
+    "compression": ("tasks", "training", "strategies", "clusters", "runs", "report", "ui", "cli", "lab", "study"),
+    "privacy": ("tasks", "training", "strategies", "clusters", "runs", "report", "ui", "cli", "lab", "study"),
+    "export": ("tasks", "training", "strategies", "clusters", "measure", "report", "ui", "cli", "lab", "study", "torch"),
+    "clusters": ("report", "ui", "cli", "lab", "study"),
+    "measure": ("report", "ui", "cli"),
+    "runs": ("clusters.simulated", "clusters.processes", "clusters.node", "report", "ui", "cli", "lab", "study"),
     "report": (
-        *("clusters.node", "clusters.simulated", "clusters.processes", "training", "tasks", "strategies", "cli", "lab"),
+        *(
+            "clusters.node",
+            "clusters.simulated",
+            "clusters.processes",
+            "training",
+            "tasks",
+            "strategies",
+            "ui",
+            "cli",
+            "lab",
+        ),
         "torch",
     ),
+    "ui": ("clusters.node", "clusters.simulated", "clusters.processes", "training", "cli", "lab", "study", "torch"),
 }
 """for each part of the package what it must not import, of the package or from elsewhere"""
 
@@ -83,6 +94,8 @@ def test_every_part_is_looked_at() -> None:
         "main(['strategies'])",
         "import manyhands.strategies",
         "import manyhands.report.page",
+        "main(['ui', '--help'])",
+        "import manyhands.ui.serve, manyhands.cli.ui",
     ],
 )
 def test_torch_is_not_imported_before_it_is_needed(statement: str) -> None:

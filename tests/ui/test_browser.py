@@ -172,8 +172,8 @@ def test_a_new_row_is_seen_within_two_seconds(page: Any, running: Running) -> No
     for accuracy in (0.4321, 0.4322, 0.4323):  # a machine may be busy for a moment
         append(running.root / "going", test_accuracy=accuracy)
         text = f"{100 * accuracy:.2f}"
-        times.append(until(lambda text=text: text in (chart.get_attribute("aria-label") or "")))
-        assert text in page.inner_text(".tiles")
+        times.append(until(lambda text=text: text in page.inner_text(".tiles")))
+        until(lambda text=text: text in (chart.get_attribute("aria-label") or ""))
     assert min(times) < 2
     page.goto(f"{running.base}/")
     page.wait_for_selector("tr.run")
@@ -264,7 +264,7 @@ def test_a_run_is_started_seen_to_finish_and_another_one_stopped(page: Any, runn
     page.get_by_role("button", name="Stop").click()
     page.wait_for_selector("text=stopped", timeout=60_000)
     assert "manyhands train --resume" in page.inner_text(".resume pre")
-    assert page.get_by_role("button", name="Resume").is_visible()
+    page.get_by_role("button", name="Resume").wait_for()  # as soon as the command has ended
 
 
 @pytest.mark.parametrize("place", ["/", "/run?id=done", "/compare?id=six", "/new"])

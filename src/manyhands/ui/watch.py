@@ -10,7 +10,7 @@ from manyhands.runs.files import Json
 from manyhands.ui.index import Changes, Index, Stamp
 from manyhands.ui.launching import Launcher
 
-PAUSE = 0.4
+PAUSE = 0.3
 """seconds between two looks at the folder; more if a look takes long"""
 LONGEST_PAUSE = 1.2
 HEARTBEAT = 10.0

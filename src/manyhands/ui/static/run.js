@@ -93,12 +93,16 @@ export function run(main, query) {
     ]);
   }
 
+  function renderTiles() {
+    update(tiles, JSON.stringify(content.tiles), () => content.tiles.map(([name, value, what]) =>
+      h("div", {}, h("dt", {}, name), h("dd", {}, value), h("small", {}, what))));
+  }
+
   function render() {
     renderHead();
     renderNotes();
     if (!content.run) return;
-    update(tiles, JSON.stringify(content.tiles), () => content.tiles.map(([name, value, what]) =>
-      h("div", {}, h("dt", {}, name), h("dd", {}, value), h("small", {}, what))));
+    renderTiles();
     chooser.hidden = content.figures.length === 0;
     update(chooser, scale, () => [h("h2", {}, "Learning"), scales(scale, (chosen) => {
       scale = chosen;
@@ -147,11 +151,22 @@ export function run(main, query) {
     nodes.hidden = content.nodes.length === 0 && lanes.children.length === 0;
   }
 
+  // Numbers come with the event itself, before the charts are drawn anew.
+  function take(own) {
+    if (!own || !content?.run || own.problem !== undefined) return;
+    content.run = own;
+    const told = { "Test accuracy": own.accuracy, "Test loss": own.loss, Clock: own.seconds, Sent: own.bytes };
+    content.tiles = content.tiles.map(([name, value, what]) => [name, told[name]?.[1] ?? value, what]);
+    renderHead();
+    renderTiles();
+  }
+
   const loadSoon = soon(load);
   setInterval(() => content && renderHead(), 5000);
   listen({
     changed: ({ runs, jobs, gone }) => {
       const mine = [id, content?.run?.study];
+      take(runs.find((one) => one.id === id));
       if ([...runs, ...jobs].some((one) => mine.includes(one.id)) || gone.includes(id)) loadSoon();
     },
     again: load,
