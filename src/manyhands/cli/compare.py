@@ -156,7 +156,7 @@ def study_of(options: Compare, argv: Sequence[str]) -> StudyFile:
         if "seeds" in given:
             specifications = with_seeds(specifications, options.seeds)
     else:
-        study = StudyFile(name="compare", specifications=tuple(planned(options)))
+        study = StudyFile(name="compare", specifications=tuple(_specifications(options)))
         specifications = study.specifications
     if options.rounds is not None:
         specifications = with_rounds(specifications, options.rounds)
@@ -172,8 +172,7 @@ def _check_flags(argv: Sequence[str], allowed: Sequence[str], why: str) -> set[s
     return {name.replace("-", "_") for name in given}
 
 
-def planned(options: Compare) -> list[Specification]:
-    """The runs of the study that the flags describe; raises UserError where they cannot be."""
+def _specifications(options: Compare) -> list[Specification]:
     from manyhands.grid import Grid, default_strategies, resolve_stragglers, resolve_strategies
 
     base = Specification(

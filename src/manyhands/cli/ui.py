@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manyhands.cli.compare import Compare, check, planned
+from manyhands.cli.compare import Compare, check, study_of
 from manyhands.cli.flags import POSITIONAL, parse
 from manyhands.errors import UserError
 from manyhands.runs.specification import AXES, Specification
@@ -91,5 +91,5 @@ def _units(specification: Specification) -> str:
 
 def _count(options: Compare) -> str:
     check(options)
-    count = len(planned(options))
+    count = len(study_of(options, ()).specifications)
     return f"{count:,} run{'s' if count != 1 else ''}, one after another"
