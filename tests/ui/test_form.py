@@ -90,6 +90,12 @@ def test_errors_stand_beside_their_fields(texts: dict[str, str], flag: str, said
     assert said in reading.errors[flag]
 
 
+def test_what_can_be_read_is_checked_although_something_cannot() -> None:
+    reading = TRAIN.read({"--workers": "0", "--partition": "x", "--seed": "y"})
+    assert reading.errors.keys() == {"--workers", "--partition", "--seed"}
+    assert reading.value is None
+
+
 @pytest.mark.parametrize(
     ("texts", "flag", "said"),
     [

@@ -64,13 +64,14 @@ class Form:
         if unknown := [flag for flag in texts if flag not in self._flags]:
             errors[""] = f"unknown field {unknown[0]}"
         value, note = None, ""
-        if not errors:
-            try:
-                value = self.kind(**values)
-                note = self.check(value)
-            except UserError as error:
-                value = None
-                errors[self.place(str(error))] = str(error)
+        try:
+            value = self.kind(**values)
+            note = self.check(value)
+        except UserError as error:
+            flag = self.place(str(error))
+            if not errors or flag in texts:  # others may come of what could not be read
+                errors.setdefault(flag, str(error))
+        value, note = (None, "") if errors else (value, note)
         return Reading(words=tuple(words), value=value, errors=errors, note=note)
 
     def fill(self, value: Json) -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""How soon the live page shows 200 runs of 1,000 rows: the server's share, and in Chromium from the click to the list.
+
+python benchmarks/live_page.py [RUNS] [ROWS]
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from manyhands.cli.ui import forms
+from manyhands.runs.specification import Specification
+from manyhands.ui.index import Index
+from manyhands.ui.serve import Server, bind
+from manyhands.ui.server import Application
+
+REPEATS = 5
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def write_runs(folder: Path, runs: int, rows: int) -> None:
+    for number in range(runs):
+        run = folder / f"run-{number:04d}"
+        run.mkdir()
+        record: dict[str, Any] = {"format": 1, "status": "finished", "created": "2026-01-01T00:00:00+00:00"}
+        record["specification"] = Specification(seed=number, epochs=rows).to_json()
+        (run / "run.json").write_text(json.dumps(record))
+        lines = []
+        for row in range(rows):
+            done = {
+                "seconds": 0.1 * row,
+                "epoch": float(row),
+                "completed": row,
+                "samples": 6000 * row,
+                "consensus": 0.0,
+            }
+            learnt = {"train_loss": 1 / (row + 1), "test_loss": 1 / (row + 1), "test_accuracy": row / rows}
+            lines.append(json.dumps(done | learnt | {"bytes": 1_000_000 * row}) + "\n")
+        (run / "history.jsonl").write_text("".join(lines))
+
+
+def main() -> None:
+    runs, rows = (int(word) for word in (sys.argv[1:] or ["200", "1000"]))
+    with tempfile.TemporaryDirectory() as scratch:
+        write_runs(Path(scratch), runs, rows)
+        index = Index(Path(scratch))
+        begun = time.perf_counter()
+        index.refresh()
+        first = time.perf_counter() - begun
+        begun = time.perf_counter()
+        index.refresh()
+        print(f"index of {runs} runs: {first:.3f} s at first, {time.perf_counter() - begun:.3f} s again")
+
+        with bind(0) as listener:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token=t"
+            server = Server(Application(Path(scratch), forms(), allow_launch=False), "t", listener.getsockname()[1])
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+                times = []
+                for _ in range(REPEATS):
+                    window = browser.new_page()
+                    window.goto(address)
+                    window.wait_for_selector(f"tr.run >> nth={runs - 1}")
+                    times.append(window.evaluate("performance.getEntriesByName('list drawn')[0].startTime") / 1e3)
+                    window.close()
+                browser.close()
+            server.should_exit = True
+            thread.join()
+    print(f"drawn in Chromium after {median(times):.3f} s ({min(times):.3f} to {max(times):.3f}, {REPEATS} times)")
+
+
+if __name__ == "__main__":
+    main()
