@@ -80,13 +80,14 @@ class Application:
     @asynccontextmanager
     async def _life(self, _: Starlette) -> AsyncIterator[None]:
         watching = asyncio.create_task(self.watch.run())
+        looking = asyncio.create_task(asyncio.to_thread(self.index.refresh))  # before a browser asks
         warming = asyncio.get_running_loop().run_in_executor(self._maker, _warm_up)
         try:
             yield
         finally:
             self.watch.close()
-            watching.cancel()
-            warming.cancel()
+            for task in (watching, looking, warming):
+                task.cancel()
             await asyncio.to_thread(self.launcher.stop_all)
             self.launcher.tidy()
             self._maker.shutdown(wait=False, cancel_futures=True)

@@ -233,7 +233,8 @@ export function list(main, query) {
       renderSoon();
     },
     again: async () => {
-      const content = await ask("/api/runs");
+      const content = await ask("/api/runs").catch(() => null);
+      if (!content) return; // offline: it comes again
       runs.clear(); studies.clear(); jobs.clear();
       cut = content.cut;
       take(content);

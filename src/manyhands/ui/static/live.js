@@ -73,6 +73,7 @@ export function listen({ changed, again }) {
     source.onerror = () => down(source);
   }
 
+  again(); // now; and once more when the events have begun, between which something may have changed
   window.addEventListener("pagehide", () => clearTimeout(quiet));
   connect();
 }

@@ -15,6 +15,7 @@ export async function compose(main, query) {
   document.title = "New run · manyhands";
 
   const tabs = h("div", { class: "switch", role: "group", "aria-label": "What to start" });
+  const title = h("h1", {});
   const about = h("p", { class: "words" });
   const fields = h("div", { class: "fields" });
   const general = h("p", { class: "error", role: "alert", hidden: true });
@@ -25,7 +26,7 @@ export async function compose(main, query) {
     h("div", { class: "asked" }, general, fields),
     h("aside", { class: "told" }, h("h2", {}, "The same in a terminal"), line, note, start,
       launch ? null : h("p", { class: "words" }, "This page only reads. Started with --allow-launch it starts runs, too.")));
-  main.replaceChildren(h("div", { class: "head" }, h("div", {}, h("h1", {}, launch ? "New run" : "Compose a command"), about), tabs), form);
+  main.replaceChildren(h("div", { class: "head" }, h("div", {}, title, about), tabs), form);
 
   // A default that depends on other fields stands in the help alone.
   const usual = (field) => /default: ([^;]*)$/.exec(field.about)?.[1] ?? "";
@@ -88,6 +89,7 @@ export async function compose(main, query) {
     keep();
     chosen = name;
     const { fields: all, about: words } = forms[name];
+    title.textContent = !launch ? "Compose a command" : name === "train" ? "New run" : "New study";
     about.textContent = words;
     const first = FIRST[name].map((flag) => all.find((field) => field.flag === flag)).filter(Boolean);
     const more = all.filter((field) => !first.includes(field));
