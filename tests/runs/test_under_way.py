@@ -27,7 +27,7 @@ def test_a_run_under_way_tells_what_its_nodes_did_and_spent(cluster: Cluster, tm
     lab.train(specification, out=folder, observer=observe)
     view, row, accounts = seen[0]
     assert view.status == "running"
-    assert next(span.name for span in view.spans[1] if span.kind == "compute") == "gradient"
+    assert "gradient" in {span.name for span in view.spans[1] if span.kind == "compute"}
     assert row is not None
     assert row["completed"] >= 2
     assert [(node["rank"], node["role"]) for node in accounts] == [(0, "worker"), (1, "worker")]
