@@ -17,8 +17,8 @@ from typing import get_type_hints
 
 import torch
 
-from manyhands.cli.flags import field_help
 from manyhands.clusters.layout import Layout
+from manyhands.options import field_help
 from manyhands.report.numbers import size
 from manyhands.strategies import STRATEGIES, FedAvg, Strategy, formula
 from manyhands.tasks.models import build

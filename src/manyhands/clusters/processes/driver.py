@@ -371,9 +371,7 @@ class Driver:
         self.node.restore(numbers, load(unbytes(tensors)))
         return now
 
-    def _finish(
-        self, weights: Tensor, evaluation: Evaluation, reports: list[dict[str, Any]], traces: dict[int, Trace]
-    ) -> None:
+    def _finish(self, weights: Tensor, evaluation: Evaluation, reports: list[Any], traces: dict[int, Trace]) -> None:
         assert self.recorder is not None
         self.recorder.finish(
             evaluation,
