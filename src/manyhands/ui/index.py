@@ -104,7 +104,7 @@ class Index:
 
     def runs_of(self, study: str) -> list[str]:
         """The ids of a study's runs, in order."""
-        return sorted(id_ for id_, run in self.runs.items() if run["study"] == study)
+        return sorted(id_ for id_, run in list(self.runs.items()) if run["study"] == study)  # others may refresh
 
     def _walk(self) -> Iterator[tuple[Path, str | None]]:
         """Folders of studies and runs, each with the id of the study around it. Links are not followed."""

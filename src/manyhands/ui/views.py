@@ -117,7 +117,6 @@ class Views:
             "figures": [vars(one) for one in [*learning, *pace_figures(series)]],
             "nodes": [vars(one) for one in accounts_figure(nodes, so_far=run.ledger is None)],
             "facts": [[key.removesuffix(".name"), _plain(value)] for key, value in flatten(run.specification).items()],
-            "machine": _plain((run.record.get("hardware") or {}).get("cpu")),
             "command": str(run.record.get("command") or ""),
             "resumable": run.status in ("stopped", "failed") and any((folder / "checkpoints").glob("[0-9]*")),
         }

@@ -37,8 +37,8 @@ class Watch:
                 before, self._told = self._told, self.index.stamps  # others look at the folder too
                 changes = Changes.between(before, self._told)
                 self.launcher.tidy()
-                runs = [self.index.runs[id_] for id_ in changes.changed if id_ in self.index.runs]
-                studies = [self.index.studies[id_] for id_ in changes.changed if id_ in self.index.studies]
+                runs = [run for id_ in changes.changed if (run := self.index.runs.get(id_))]
+                studies = [study for id_ in changes.changed if (study := self.index.studies.get(id_))]
                 jobs = self._changed_jobs()
                 if changes or jobs:
                     told = {"runs": runs, "studies": studies, "gone": sorted(changes.gone), "jobs": jobs}
