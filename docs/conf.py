@@ -1,0 +1,35 @@
+"""The documentation site: ``sphinx-build -W docs site``."""
+
+from manyhands import __version__
+
+project = "manyhands"
+release = __version__
+copyright = "the manyhands authors"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
+exclude_patterns = ["static"]
+suppress_warnings = [
+    "toc.empty_glob",  # pages that may be left out
+    "misc.highlighting_failure",
+]
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+default_role = "code"  # docstrings set names in single quotes of this kind
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+
+html_theme = "furo"
+html_title = "manyhands"
+html_static_path = ["static"]
+html_css_files = ["style.css"]
+html_favicon = "static/mark.svg"
+html_copy_source = False
+html_theme_options = {"sidebar_hide_name": False, "light_logo": "mark.svg", "dark_logo": "mark.svg"}
+html_show_sphinx = False
+html_show_copyright = False
+html_last_updated_fmt = None
+html_use_index = False
+html_domain_indices = False
+copybutton_exclude = ".linenos, .gp, .go"
