@@ -8,10 +8,6 @@ copyright = "the manyhands authors"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
 exclude_patterns = ["static"]
-suppress_warnings = [
-    "toc.empty_glob",  # pages that may be left out
-    "misc.highlighting_failure",
-]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
