@@ -39,11 +39,17 @@ def test_the_commands_can_be_parsed() -> None:
         parse_specification(words, "manyhands train", "")
 
 
-def test_the_strategy_shown_is_the_one_that_runs() -> None:
-    shown = next(block for block in blocks("python") if "async def worker" in block)
-    source = (README.parent / "src/manyhands/strategies/gossip.py").read_text()
-    body = [line.strip() for line in shown.splitlines()[1:]]
-    assert all(line in source for line in body)
+def test_the_strategy_shown_is_whole_and_short() -> None:
+    (shown,) = [block for block in blocks("python") if "@register" in block]
+    assert len([line for line in shown.splitlines() if line.strip()]) <= 30
+    assert shown in (README.parent / "docs" / "write-a-strategy.md").read_text()
+
+
+def test_the_catalogue_is_whole() -> None:
+    from manyhands.strategies import STRATEGIES
+
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\]\((\S+)\) \|$", README.read_text(), flags=re.MULTILINE)
+    assert dict(rows) == {name: strategy.url for name, strategy in STRATEGIES.items()}
 
 
 @pytest.mark.parametrize("code", [block for block in blocks("python") if "import" in block])

@@ -4,7 +4,7 @@ Of the fenced blocks of a page, in order and in one new folder:
 
 - ``bash``: commands, which are run;
 - ``python``: a file, saved under the name in its first line (``# mine.py``); without one it is run;
-- ``output``: what the block before printed, to the last digit;
+- ``output``: what the block before printed, as far as processors agree (see `agree`);
 - ``text`` and ``shell``: what differs from machine to machine, and commands for machines that are not here; shown only.
 
 ``python tests/docs/pages.py docs/tutorials/student.md`` writes anew what the commands of a page print.
@@ -52,10 +52,10 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def commands(block: Block) -> list[str]:
-    """One a line; lines that end in a backslash go on in the next, and what follows a # is for the reader."""
+def commands(block: Block) -> list[list[str]]:
+    """One a line, as words; lines that end in a backslash go on in the next, and what follows a # is for the reader."""
     lines = block.content.replace("\\\n", " ").splitlines()
-    return [" ".join(words) for line in lines if (words := shlex.split(line, comments=True))]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def run(page: Path, folder: Path) -> Iterator[Printed]:
@@ -65,12 +65,9 @@ def run(page: Path, folder: Path) -> Iterator[Printed]:
         if block.language == "output":
             yield Printed(block=block, command=last, text=printed)
         elif block.language == "bash":
-            lines = block.content.replace("\\\n", " ").splitlines()
-            words = [parts for line in lines if (parts := shlex.split(line, comments=True))]
-            printed, last = "".join(_run(command, folder) for command in words), block.content
+            printed, last = "".join(_run(words, folder) for words in commands(block)), block.content
         elif block.language == "python":
-            name = re.match(r"# (\w+\.py)\n", block.content)
-            if name:
+            if name := re.match(r"# (\w+\.py)\n", block.content):
                 (folder / name[1]).write_text(block.content)
             else:
                 printed, last = _python(["-c", block.content], folder), block.content
@@ -111,6 +108,24 @@ def _output(words: list[str], folder: Path) -> str:
 def tidy(text: str) -> str:
     """As it stands in a page: without spaces at the ends of lines, and empty lines around it."""
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n") + "\n"
+
+
+NUMBER = re.compile(r"(± *)?(\d[\d,]*\.?\d*(?:e-?\d+)?)( %)?")
+
+
+def agree(said: str, printed: str) -> bool:
+    """Whether two texts are the same but for what processors make of the last bits of a sum, which training magnifies.
+
+    Words must be equal; numbers differ by a tenth at most, percentages by two points, and half-widths of intervals
+    at will.
+    """
+    if " ".join(NUMBER.sub("#", said).split()) != " ".join(NUMBER.sub("#", printed).split()):
+        return False
+    for one, other in zip(NUMBER.finditer(said), NUMBER.finditer(printed), strict=True):
+        a, b = (float(found[2].replace(",", "")) for found in (one, other))
+        if not one[1] and abs(a - b) > (2 if one[3] else 0.1 * max(a, b)):
+            return False
+    return True
 
 
 def write(page: Path) -> None:
