@@ -11,12 +11,15 @@ exclude_patterns = ["static"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
+smartquotes = False  # two hyphens are an option
 default_role = "code"  # docstrings set names in single quotes of this kind
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+toc_object_entries = False
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "manyhands"
 html_static_path = ["static"]
 html_css_files = ["style.css"]
@@ -25,7 +28,6 @@ html_copy_source = False
 html_theme_options = {"sidebar_hide_name": False, "light_logo": "mark.svg", "dark_logo": "mark.svg"}
 html_show_sphinx = False
 html_show_copyright = False
-html_last_updated_fmt = None
 html_use_index = False
 html_domain_indices = False
 copybutton_exclude = ".linenos, .gp, .go"

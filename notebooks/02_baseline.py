@@ -38,9 +38,14 @@ def _(mo):
 
 
 @app.cell
-def _(load_task):
+def _(load_task, mo):
     task = load_task("mnist-mini/mlp")
-    task.train.inputs.shape, task.train.inputs.dtype, task.test.inputs.shape
+    mo.md(f"""
+    | | inputs | type | targets |
+    |---|---|---|---|
+    | training | {tuple(task.train.inputs.shape)} | {task.train.inputs.dtype} | {tuple(task.train.targets.shape)} |
+    | test | {tuple(task.test.inputs.shape)} | {task.test.inputs.dtype} | {tuple(task.test.targets.shape)} |
+    """)
     return (task,)
 
 
@@ -82,7 +87,7 @@ def _(RunView, Single, Specification, batch_size, lr, numbers, scratch, task, tr
         return RunView.read(train(specification, task=task, out=scratch / f"{next(numbers)}"))
 
     run = run_single(int(batch_size.value), float(lr.value))
-    run.history[-1]
+    {name: value for name, value in run.history[-1].items() if value is not None}
     return run, run_single
 
 

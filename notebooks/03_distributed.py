@@ -49,7 +49,7 @@ def _(mo):
 
 @app.cell
 def _(mo):
-    workers = mo.ui.slider(2, 16, step=2, value=4, label="workers", show_value=True)
+    workers = mo.ui.slider(2, 16, step=2, value=8, label="workers", show_value=True)
     network = mo.ui.dropdown(["100Mbit/s", "1Gbit/s", "25Gbit/s"], value="1Gbit/s", label="network")
     straggler = mo.ui.checkbox(label="worker 0 is four times as slow")
     mo.hstack([workers, network, straggler], justify="start", gap=2)
@@ -83,7 +83,7 @@ def _(
             strategy=strategy,
             cluster=Simulated(bandwidth=network.value, slow=slow),
             workers=size,
-            batch_size=16,
+            batch_size=32,
             epochs=2,
         )
         return RunView.read(train(specification, task=task, out=scratch / f"{next(numbers)}"))
@@ -140,6 +140,22 @@ def _(alt, runs):
 
 
 @app.cell
+def _(alt, mo, runs):
+    from manyhands.report.figure import THEME
+    from manyhands.report.lanes import lanes_figure
+
+    watched = "parameter-server"
+    (lanes,) = lanes_figure(runs[watched], watched)
+    look = THEME | {"background": "white"}
+    mo.vstack(
+        [
+            mo.md(f"The same as a picture of the first steps of `{watched}`, as the report has it. {lanes.caption}"),
+            alt.Chart.from_dict(lanes.spec | {"width": 620, "config": look}),
+        ]
+    )
+
+
+@app.cell
 def _(mo, runs):
     rows = []
     for name, run in runs.items():
@@ -189,7 +205,7 @@ def _(difference, mo, model, real):
     | | processes | simulated |
     |---|---|---|
     | accuracy | {real.history[-1]["test_accuracy"]:.1%} | {model.history[-1]["test_accuracy"]:.1%} |
-    | seconds | {real.history[-1]["seconds"]:.3f}, on a wall clock | {model.history[-1]["seconds"]:.3f}, on a virtual one |
+    | seconds | {real.history[-1]["seconds"]:.3f}, real | {model.history[-1]["seconds"]:.3f}, virtual |
     | bytes sent by worker 0 | {real.ledger["nodes"][0]["bytes_sent"]:,} | {model.ledger["nodes"][0]["bytes_sent"]:,} |
 
     The largest difference between two weights is **{difference:.1e}**. The seconds must not be compared: the

@@ -47,9 +47,8 @@ def test_what_a_page_tells_to_run_prints_what_it_says(page: Path, tmp_path: Path
 def test_trainings_that_are_only_shown_can_be_parsed(page: Path) -> None:
     shown = [words for block in blocks(page) if block.language in ("bash", "shell") for words in commands(block)]
     for words in shown:
-        if words[:2] == ["manyhands", "train"] and "--resume" not in words and "--replay" not in words:
-            if "--from" not in words:
-                parse_specification(words[2:], "manyhands train", "")
+        if words[:2] == ["manyhands", "train"] and not {"--from", "--resume", "--replay"} & {*words}:
+            parse_specification(words[2:], "manyhands train", "")
 
 
 def test_the_pages_that_are_run_are_those_that_shall_be() -> None:
