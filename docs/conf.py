@@ -1,12 +1,25 @@
-"""The documentation site: ``sphinx-build -W docs site``."""
+"""The documentation site: ``sphinx-build -W docs site``.
+
+The first build draws the pictures of the strategies' pages, by running their commands; with ``-t without_pictures`` it
+leaves them out, which is enough to check all else.
+"""
+
+import sys
+from pathlib import Path
 
 from manyhands import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "manyhands"
 release = __version__
 copyright = "the manyhands authors"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "sphinx_design"]
+if tags.has("without_pictures"):  # noqa: F821 - given by Sphinx
+    suppress_warnings = ["image.not_readable"]
+else:
+    extensions.append("draw")
 exclude_patterns = ["static"]
 
 myst_enable_extensions = ["colon_fence"]
