@@ -184,3 +184,19 @@ def test_without_leave_nothing_can_be_started_or_stopped(root: Path, path: str) 
         headers = {"origin": f"http://127.0.0.1:{PORT}"}
         assert reader.post(path, json={"form": "train", "given": {}}, headers=headers).status_code == 404
         assert reader.post("/api/check", json={"form": "train", "given": {}}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hardware": [], "created": 5, "error": {}, "nodes": 3, "facts": [], "command": None, "status": None},
+        {"hardware": "x", "created": "yesterday", "error": 7, "precision": 1, "model": "m", "name": ["a"]},
+    ],
+)
+def test_nonsense_in_a_record_breaks_nothing(client: TestClient, root: Path, changes: dict[str, object]) -> None:
+    file = root / "done" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    assert client.get("/api/run", params={"id": "done"}).json()["figures"]
+    assert client.get("/api/whole", params={"id": "done"}).status_code == 200
+    assert client.get("/api/compare", params={"id": ["done", "going"]}).json()["rows"]
+    assert "done" in {run["id"] for run in client.get("/api/runs").json()["runs"]}
