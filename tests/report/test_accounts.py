@@ -50,7 +50,7 @@ def plain(rows: list[list[str]]) -> list[list[str]]:
 
 
 def test_times_and_overlap(fake: ModuleType, tmp_path: Path) -> None:
-    time, _ = ledger_tables(write(fake, tmp_path / "run", [account(0), account(1)]))
+    time, _ = ledger_tables(write(fake, tmp_path / "run", [account(0), account(1)]), "run")
     assert plain(time.rows)[0] == [
         "0", "worker", "3,000", "5.00 s", "1.00 s", "0.500 s", "0.250 s", "2.00 s", "3.00 s", "75 %", "12", "1.00 MB/s"
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def test_times_and_overlap(fake: ModuleType, tmp_path: Path) -> None:
 def test_bytes_have_three_lines_a_node(fake: ModuleType, tmp_path: Path) -> None:
     measured = {"sent": 4_100_000, "received": 2_100_000}
     nodes = [account(0, measured=measured), account(1, "server", why="the counters are not readable")]
-    _, traffic = ledger_tables(write(fake, tmp_path / "run", nodes))
+    _, traffic = ledger_tables(write(fake, tmp_path / "run", nodes), "run")
     assert plain(traffic.rows) == [
         ["worker 0, algorithmic", "4.00 MB", "2.00 MB", "1.000", "1.000"],
         ["worker 0, predicted on the wire", "4.20 MB", "2.12 MB", "1.050", "1.060"],
@@ -77,7 +77,7 @@ def test_bytes_have_three_lines_a_node(fake: ModuleType, tmp_path: Path) -> None
 
 
 def test_tables_of_many_nodes_are_cut(fake: ModuleType, tmp_path: Path) -> None:
-    time, traffic = ledger_tables(write(fake, tmp_path / "run", [account(rank) for rank in range(50)]))
+    time, traffic = ledger_tables(write(fake, tmp_path / "run", [account(rank) for rank in range(50)]), "run")
     assert len(time.rows) == MOST_NODES
     assert len(traffic.rows) == 3 * MOST_TRIPLES
     assert f"The first {MOST_NODES} of 50 nodes." in time.words
@@ -87,7 +87,7 @@ def test_tables_of_many_nodes_are_cut(fake: ModuleType, tmp_path: Path) -> None:
 def test_ledgers_of_earlier_versions_are_read(fake: ModuleType, tmp_path: Path) -> None:
     run = RunView.read(fake.write_run(tmp_path / "run", workers=2))
     assert run.problems == ()
-    time, traffic = ledger_tables(run)
+    time, traffic = ledger_tables(run, "run")
     assert [row[6:8] for row in time.rows] == [["–", "–"]] * 2
     assert [row[0] for row in traffic.rows] == ["worker 0, algorithmic", "worker 1, algorithmic"]
     shares = time_shares(run)
@@ -101,7 +101,7 @@ def test_damaged_bytes_are_named(fake: ModuleType, tmp_path: Path) -> None:
     run = write(fake, tmp_path / "run", [damaged])
     assert run.ledger is None
     assert run.problems == ("ledger.json is damaged and left out",)
-    assert ledger_tables(run) == []
+    assert ledger_tables(run, "run") == []
 
 
 def test_compression_takes_its_share_of_the_time(fake: ModuleType, tmp_path: Path) -> None:

@@ -4,28 +4,23 @@ from types import ModuleType
 import pytest
 
 from manyhands.errors import UserError
-from manyhands.report.figures import write_figures
+from manyhands.report.contents import Contents
+from manyhands.report.figures import write_charts, write_figures
 
 
-def test_figures_are_files(fake: ModuleType, tmp_path: Path) -> None:
+def test_figures_are_files_on_white(fake: ModuleType, tmp_path: Path) -> None:
     run = fake.write_run(tmp_path / "run", "gossip")
-    files = write_figures([run], tmp_path / "figures", ["svg"])
+    files = write_figures(Contents.read([run]), tmp_path / "figures")
     names = {file.name for file in files}
-    assert {"accuracy-by-epoch.svg", "time-shares.svg", "partition-0.svg", "run-0-confusion.svg"} <= names
-    assert all(file.read_text(encoding="utf-8").startswith("<svg") for file in files)
-    assert "Test accuracy by epoch" in (tmp_path / "figures" / "accuracy-by-epoch.svg").read_text()
+    assert {"accuracy-by-epoch.svg", "time-shares.png", "partition-0.svg", "run-0-confusion.svg"} <= names
+    assert all(file.read_bytes().startswith(b"<svg" if file.suffix == ".svg" else b"\x89PNG") for file in files)
+    drawing = (tmp_path / "figures" / "accuracy-by-epoch.svg").read_text(encoding="utf-8")
+    assert "Test accuracy by epoch" in drawing
+    assert 'fill="white"' in drawing
 
 
-def test_a_figure_can_be_a_png(fake: ModuleType, tmp_path: Path) -> None:
-    run = fake.write_run(tmp_path / "run", "single")
-    files = write_figures([run], tmp_path / "figures", ["png"])
-    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
-
-
-def test_an_unknown_format_is_told(fake: ModuleType, tmp_path: Path) -> None:
-    run = fake.write_run(tmp_path / "run", "single")
-    with pytest.raises(UserError, match="unknown figure format 'gif': choose from svg, png"):
-        write_figures([run], tmp_path / "figures", ["gif"])
+def test_a_folder_that_cannot_be_written_is_told(fake: ModuleType, tmp_path: Path) -> None:
+    contents = Contents.read([fake.write_run(tmp_path / "run", "single")])
     (tmp_path / "figures").write_text("a file")
     with pytest.raises(UserError, match="cannot write into"):
-        write_figures([run], tmp_path / "figures")
+        write_charts(contents.figures[:1], tmp_path / "figures")

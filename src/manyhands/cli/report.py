@@ -22,42 +22,42 @@ class Report:
     """the page; default: report.html in the one folder given, or here if there are several"""
     figures: bool = False
     """write each figure as SVG and PNG too, into a folder figures beside the page"""
+    tables: bool = False
+    """write each table as CSV, Markdown and LaTeX too, into a folder tables beside the page"""
     target: float | None = None
     """accuracy for which the time is reported, e.g. 0.95; default: the highest that half reached, in every condition"""
     json: bool = False
     """print one JSON object instead of text"""
-    quiet: bool = False
-    """print nothing but errors and the place of the page"""
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, argv, "manyhands report", DESCRIPTION)
 
-    from manyhands import terminal
     from manyhands.report.bench import is_bench, write_bench
+    from manyhands.report.contents import Contents
+    from manyhands.report.export import write_tables
     from manyhands.report.figures import write_figures
-    from manyhands.report.page import write_report
+    from manyhands.report.page import write_page
     from manyhands.report.times import check_target
 
     if len(options.runs) == 1 and is_bench(options.runs[0]) and not options.out:
-        with terminal.bar("making the page", None, ""):
-            page, figures = write_bench(options.runs[0])
-        return _show(page, figures if options.figures else [], options)
+        page, figures = write_bench(options.runs[0])
+        return _show(page, figures if options.figures else [], options.json)
     page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
     check_target(options.target)
-    with terminal.bar("making the page", None, "") as line:
-        page = write_report(options.runs, page, options.target)
-        folder = page.parent / "figures"
-        line.move(what="making the figures")
-        figures = write_figures(options.runs, folder, target=options.target) if options.figures else []
-    return _show(page, figures, options)
+    contents = Contents.read(options.runs, options.target)
+    page = write_page(contents, page)
+    figures = write_figures(contents, page.parent / "figures") if options.figures else []
+    tables = write_tables(contents, page.parent / "tables") if options.tables else []
+    return _show(page, figures, options.json, tables)
 
 
-def _show(page: Path, figures: Sequence[Path], options: Report) -> int:
-    if options.json:
-        print(json.dumps({"report": str(page), "figures": list(map(str, figures))}))
+def _show(page: Path, figures: Sequence[Path], as_json: bool, tables: Sequence[Path] = ()) -> int:
+    if as_json:
+        files = {"figures": list(map(str, figures)), "tables": list(map(str, tables))}
+        print(json.dumps({"report": str(page), **files}))
         return 0
-    for figure in () if options.quiet else figures:
-        print(figure)
+    for file in (*figures, *tables):
+        print(file)
     print(page)
     return 0

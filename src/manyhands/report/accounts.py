@@ -1,9 +1,9 @@
 """A run's ledger as tables: where each node's time went, and its bytes three times over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from manyhands.report import numbers
+from manyhands.report.figure import Table
 from manyhands.runs.files import BYTES, PARTS_OF_TIME, Json
 from manyhands.runs.reading import RunView
 
@@ -39,22 +39,14 @@ TRAFFIC_WORDS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A heading, what the columns mean, and the cells as they are written."""
-
-    heading: str
-    words: str
-    header: Sequence[str]
-    rows: list[list[str]]
+def ledger_tables(run: RunView, key: str) -> list[Table]:
+    """Times and bytes; none without a ledger. ``key`` begins the tables' keys."""
+    if run.ledger is None:
+        return []
+    return [_times(run, run.ledger["nodes"], f"{key}-times"), _traffic(run.ledger["nodes"], f"{key}-bytes")]
 
 
-def ledger_tables(run: RunView) -> list[Table]:
-    """Times and bytes; none without a ledger."""
-    return [_times(run, run.ledger["nodes"]), _traffic(run.ledger["nodes"])] if run.ledger is not None else []
-
-
-def _times(run: RunView, nodes: Sequence[Json]) -> Table:
+def _times(run: RunView, nodes: Sequence[Json], key: str) -> Table:
     samples = {node.get("rank"): node.get("samples") for node in run.nodes}
     rows = []
     for node in nodes[:MOST_NODES]:
@@ -73,10 +65,11 @@ def _times(run: RunView, nodes: Sequence[Json]) -> Table:
                 f"{numbers.size(node['bytes_sent'] / moving)}/s" if moving > 0 else numbers.NONE,
             ]
         )
-    return Table(heading="Time", words=TIME_WORDS + _shown(MOST_NODES, len(nodes)), header=TIME, rows=rows)
+    words = TIME_WORDS + _shown(MOST_NODES, len(nodes))
+    return Table(key=key, title="Ledger: time", words=words, header=TIME, rows=rows)
 
 
-def _traffic(nodes: Sequence[Json]) -> Table:
+def _traffic(nodes: Sequence[Json], key: str) -> Table:
     rows, reasons = [], []
     for node in nodes[:MOST_TRIPLES]:
         name, plain = f"{node['role']} {node['rank']}", {"sent": node["bytes_sent"], "received": node["bytes_received"]}
@@ -91,7 +84,8 @@ def _traffic(nodes: Sequence[Json]) -> Table:
             shares = [f"{value / base:.3f}" if base else numbers.NONE for value, base in pairs]
             rows.append([f"{name}, {LINES[line]}", *(numbers.size(value) for value, _ in pairs), *shares])
     words = TRAFFIC_WORDS + "".join(f" Not measured: {reason}." for reason in dict.fromkeys(reasons))
-    return Table(heading="Bytes", words=words + _shown(MOST_TRIPLES, len(nodes)), header=TRAFFIC, rows=rows)
+    words += _shown(MOST_TRIPLES, len(nodes))
+    return Table(key=key, title="Ledger: bytes", words=words, header=TRAFFIC, rows=rows)
 
 
 def _shown(most: int, nodes: int) -> str:

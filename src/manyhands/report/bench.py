@@ -69,33 +69,22 @@ def write_bench(folder: Path) -> tuple[Path, list[Path]]:
     """Write ``report.html`` and ``figures/*.png|svg`` into a benchmark's folder; returns the page and the pictures."""
     from manyhands.report.bench_figures import bench_figures
     from manyhands.report.figures import write_charts
-    from manyhands.report.page import replace_file
+    from manyhands.report.page import write_html
 
     view = BenchView.read(folder)
     sections = bench_figures(view)
     files = write_charts([figure for figures in sections.values() for figure in figures], folder / "figures")
-    page = folder / PAGE
-    try:
-        replace_file(page, _render(view, sections))
-    except OSError as error:
-        raise UserError(f"cannot write {page}: {error.strerror}; make room there") from None
-    return page, files
+    return write_html(_render(view, sections), folder / PAGE), files
 
 
 def _render(view: BenchView, sections: dict[str, list[Figure]]) -> str:
     """The page's HTML. ``sections``: the figures by the key of the table that they show."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    from manyhands.report.figure import THEME
-    from manyhands.report.page import json_for_script, renderer
+    from manyhands.report.page import fill
 
     record = view.record
-    charts = {figure.key: figure.spec for figures in sections.values() for figure in figures}
-    environment = Environment(
-        loader=PackageLoader("manyhands.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    html: str = environment.get_template("bench.html.j2").render(
+    return fill(
+        "bench.html.j2",
+        [figure for figures in sections.values() for figure in figures],
         title=record["title"],
         kind=f"Benchmark · {record['kind']}",
         facts=[*record["conditions"].items(), *_machine(record)],
@@ -106,10 +95,7 @@ def _render(view: BenchView, sections: dict[str, list[Figure]]) -> str:
         sections=sections,
         text=cell_text,
         command=record.get("command") or "",
-        specifications=Markup(json_for_script({"theme": THEME, "charts": charts})),
-        renderer=Markup(renderer()),
     )
-    return html
 
 
 def _machine(record: Json) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What every chart of a report is: a Vega-Lite specification with its words and numbers; and how all look."""
+"""What every chart and every table of a report is, with its words and numbers; and how all charts look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +66,24 @@ class Figure:
     def wide(self) -> bool:
         """Whether it takes all the width there is."""
         return self.spec.get("width") == "container"
+
+    @property
+    def table(self) -> "Table":
+        """Its numbers."""
+        return Table(key=self.key, title=self.title, words=self.caption, header=self.header, rows=self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A title, what the columns mean, and the cells as they are written."""
+
+    key: str  # unique in a report, fit for a file's name
+    title: str
+    words: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    plain: tuple[Sequence[str], Sequence[Sequence[object]]] | None = None
+    """the same for programs, in SI units and without words: a header and rows; None: there is nothing plainer"""
 
 
 def to_spec(chart: Any, **datasets: list[Json]) -> Json:

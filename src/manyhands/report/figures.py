@@ -4,37 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manyhands.errors import UserError
-from manyhands.report.collection import collect_runs
-from manyhands.report.figure import Figure
-from manyhands.report.tables import summary_rows
-from manyhands.report.times import times_tables
+from manyhands.report.contents import Contents
+from manyhands.report.figure import THEME, Figure
 from manyhands.runs.files import Json
 
 FORMATS = ("svg", "png")
 WIDTH = 520  # pixels of a chart that on the page is as wide as there is room
 
 
-def write_figures(
-    paths: Sequence[Path], folder: Path, formats: Sequence[str] = FORMATS, target: float | None = None
-) -> list[Path]:
-    """Write every chart of the runs at, or below, ``paths`` as ``folder/KEY.FORMAT``, on white; returns them.
+def write_figures(contents: Contents, folder: Path) -> list[Path]:
+    """Write every chart as ``folder/KEY.svg`` and ``.png``, on white; returns the files.
 
-    ``target`` is the accuracy of the times to accuracy, 0 to 1; by default the study's own, or one that many reached.
-
-    Raises UserError where no run can be read, a format is unknown or the folder cannot be written.
+    Raises UserError where the folder cannot be written.
     """
-    from manyhands.report.charts import run_figures, study_figures, times_figures
-
-    for format_ in formats:
-        if format_ not in FORMATS:
-            raise UserError(f"unknown figure format '{format_}': choose from {', '.join(FORMATS)}")
-    collection = collect_runs(paths)
-    runs, rows = collection.runs, summary_rows(collection.runs)
-    figures = times_figures(times_tables(rows, target or collection.target))
-    figures += [figure for group in study_figures(rows).values() for figure in group]
-    for number, run in enumerate(runs):
-        figures += run_figures(run, f"run-{number}")
-    return write_charts(figures, folder, formats)
+    return write_charts(contents.figures, folder)
 
 
 def write_charts(figures: Sequence[Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -60,8 +43,6 @@ def write_charts(figures: Sequence[Figure], folder: Path, formats: Sequence[str]
 
 def _whole(figure: Figure) -> Json:
     """The specification with all that the page gives to it: theme, width, ground and title."""
-    from manyhands.report.figure import THEME
-
     spec = {
         **figure.spec,
         "config": {**THEME, "background": "white"},

@@ -49,6 +49,11 @@ def size(value: Number) -> str:
     return _in_unit(value, _BYTES, {})
 
 
+def whole(text: str) -> str:
+    """A sentence whose numbers are not parted from their intervals at the end of a line."""
+    return text.replace(f" ±{_SPACE}", f"{_SPACE}±{_SPACE}")
+
+
 def count(number: int, noun: str) -> str:
     """``1 seed``, ``5 seeds``."""
     return f"{number:,}{_SPACE}{noun}{'' if number == 1 else 's'}"

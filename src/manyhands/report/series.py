@@ -106,6 +106,11 @@ class Series:
         values = [quantity(run) for run in self.runs]
         return None if None in values else estimate(values)
 
+    def by_seed(self, quantity: Callable[[RunView], float | None]) -> dict[int, float]:
+        """The quantity of each run that has it."""
+        values = {run.seed: quantity(run) for run in self.runs}
+        return {seed: value for seed, value in values.items() if value is not None}
+
     def against_baseline(self, quantity: Callable[[RunView, RunView], float | None]) -> Estimate | None:
         """As `estimate`, of a quantity that compares each run with its baseline."""
         pairs = zip(self.runs, self.baselines, strict=True)

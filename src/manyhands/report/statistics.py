@@ -1,7 +1,7 @@
-"""Means over seeds, with the interval that says how much they can be trusted."""
+"""Means over seeds and their differences, with the interval that says how much they can be trusted."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -25,8 +25,50 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
     n, mean = len(known), math.fsum(known) / len(known)
     if n == 1:
         return Estimate(mean, None, 1)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (n - 1))
-    return Estimate(mean, student_t(n - 1) * deviation / math.sqrt(n), n)
+    return Estimate(mean, student_t(n - 1) * math.sqrt(_variance(known) / n), n)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean less another, over the seeds that the fewer of the two has, and how its interval was found."""
+
+    value: Estimate
+    method: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether the interval is known and leaves out zero."""
+        return self.value.half is not None and abs(self.value.mean) > self.value.half
+
+
+def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    """The mean of ``first`` less that of ``second``, whose values are given by seed; at least one of each.
+
+    Over the same seeds the interval is that of the differences seed by seed, since what a seed decides (first weights,
+    order, partition) then falls out of them. Otherwise it is Welch's (1947, https://doi.org/10.1093/biomet/34.1-2.28):
+    t₀.₉₇₅(ν) · √(s₁² / n₁ + s₂² / n₂), its degrees of freedom ν rounded down.
+    """
+    mean = math.fsum(first.values()) / len(first) - math.fsum(second.values()) / len(second)
+    n = min(len(first), len(second))
+    if n < 2:
+        return Difference(Estimate(mean, None, n), "one seed")
+    if first.keys() == second.keys():
+        paired = estimate([first[seed] - second[seed] for seed in first])
+        assert paired is not None
+        return Difference(paired, "paired by seed")
+    parts = [_variance(values.values()) / len(values) for values in (first, second)]
+    if sum(parts) == 0:
+        return Difference(Estimate(mean, 0.0, n), "Welch")
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True)
+    )
+    return Difference(Estimate(mean, student_t(max(1, int(freedom))) * math.sqrt(sum(parts)), n), "Welch")
+
+
+def _variance(values: Iterable[float]) -> float:
+    known = list(values)
+    mean = math.fsum(known) / len(known)
+    return math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1)
 
 
 def student_t(freedom: int, confidence: float = 0.95) -> float:

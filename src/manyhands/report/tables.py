@@ -1,10 +1,11 @@
 """The summary table: one row per series, its columns written once for the terminal and the page."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from manyhands.report import numbers
+from manyhands.report.figure import Table as PageTable
 from manyhands.report.series import Series, collect_series
 from manyhands.report.statistics import Estimate
 from manyhands.runs import reading
@@ -116,6 +117,32 @@ def _row(series: Series) -> Row:
         in_communication=series.estimate(
             lambda run: shares.in_communication if (shares := reading.time_shares(run)) else None
         ),
+    )
+
+
+def summary_table(rows: Sequence[Row]) -> PageTable:
+    """The table for files; for programs each quantity is three columns: mean, half of its 95 % interval, seeds."""
+    quantities = [field.name for field in fields(Row) if field.name != "series"]
+    header = ["strategy", "label", "task", "clock", "workers", "partition", "stragglers", "faults"]
+    header += [f"{name}{part}" for name in quantities for part in ("", "_half", "_n")]
+    plain: list[list[object]] = []
+    for row in rows:
+        run = row.series.runs[0]
+        line: list[object] = [run.strategy, row.series.label, row.series.task, run.clock, run.workers]
+        line += [run.partition_text, run.stragglers, run.faults]
+        for value in (getattr(row, name) for name in quantities):
+            line += [None, None, None] if value is None else [value.mean, value.half, value.n]
+        plain.append(line)
+    return PageTable(
+        key="performance_comparison",
+        title="Performance comparison",
+        words=" ".join(f"{column.heading}: {column.meaning}" for column in COLUMNS if column.meaning),
+        header=[COLUMNS[0].heading, "Details", *(column.heading for column in COLUMNS[1:])],
+        rows=[
+            [COLUMNS[0].text(row), ", ".join(row.series.details), *(column.text(row) for column in COLUMNS[1:])]
+            for row in rows
+        ],
+        plain=(header, plain),
     )
 
 

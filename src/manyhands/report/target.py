@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from manyhands.report import numbers
+from manyhands.report.figure import Table as PageTable
 from manyhands.report.series import Series
 from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
@@ -64,6 +65,10 @@ class Reached:
     @property
     def rows(self) -> list[tuple[str, ...]]:
         return [line.texts for line in self.lines]
+
+    def as_table(self, key: str) -> PageTable:
+        """For the page and for files."""
+        return PageTable(key=key, title=self.caption, words=self.words, header=self.header, rows=self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """For programs: each quantity as {"mean", "half", "n"}, null where the target was not reached."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from manyhands.errors import UserError
 from manyhands.report import numbers
 from manyhands.report.conditions import UNDISTURBED, conditions
+from manyhands.report.figure import Table as PageTable
 from manyhands.report.series import Series
 from manyhands.report.statistics import Estimate, estimate
 from manyhands.report.tables import Row
@@ -72,6 +73,27 @@ class Times:
         if self.baseline is not None:
             said.append(f"The baseline single, one worker with all the data: {self.baseline.text}.")
         return " ".join(said)
+
+    def as_table(self, key: str) -> PageTable:
+        """For files: two columns for each condition."""
+        names = [name if self.crossed else "Time" for name in self.conditions]
+        header = ["Strategy", *(text for name in names for text in (name, *self._factors(name)))]
+        rows = [
+            [
+                line.series.subject if self.crossed else line.series.label,
+                *(text for name, cell in zip(names, line.cells, strict=True) for text in self._texts(name, cell)),
+            ]
+            for line in self.lines
+        ]
+        title = f"Time to {self.goal}, {self.task}, {self.clock} clock"
+        return PageTable(key=key, title=title, words=self.words, header=header, rows=rows)
+
+    def _factors(self, name: str) -> list[str]:
+        return [f"{name}: factor"] if self.reference not in (None, name) else []
+
+    def _texts(self, name: str, cell: Cell | None) -> list[str]:
+        text, factor = (numbers.NONE, None) if cell is None else (cell.text, cell.factor)
+        return [text, *(numbers.times(factor) for _ in self._factors(name))]
 
     def to_json(self) -> dict[str, Any]:
         """For programs: seconds and factors as {"mean", "half", "n"}, null where the target was not reached."""
