@@ -23,6 +23,7 @@ from manyhands.runs.specification import Specification
 from manyhands.strategies import FedAvg, parse_strategy
 from manyhands.strategies.federated import Tensors
 from manyhands.tasks.partition import PARTITIONS
+from manyhands.tasks.pictures import picture
 from manyhands.tasks.task import Task
 from manyhands.training.learner import Learner
 
@@ -203,6 +204,42 @@ def test_strategies_without_rounds_tell_nothing_of_clients(tmp_path: Path) -> No
     assert not (folder.path / "clients.jsonl").exists()
     assert "worst_decile" not in folder.read_history()[-1]
     assert "test_samples" not in folder.read_json("partition.json")
+
+
+def test_of_workers_that_are_no_clients_the_training_loss_is_told(tmp_path: Path) -> None:
+    _, folder = run(specify("gossip", rounds=None, epochs=2), tmp_path / "run")
+    rows, history = folder.read_rows("workers.jsonl"), folder.read_history()
+    assert [row["completed"] for row in rows] == [0, 1, 2]
+    assert rows[0]["train_loss"] == [None] * 6
+    assert len(set(rows[1]["train_loss"])) == 6
+    assert min(rows[2]["train_loss"]) < history[2]["train_loss"] < max(rows[2]["train_loss"])
+    _, alone = run(specify("single", rounds=None, epochs=1, workers=1), tmp_path / "single")
+    _, clients = run(specify(), tmp_path / "clients")
+    assert not any((other.path / "workers.jsonl").exists() for other in (alone, clients))
+
+
+def test_pictures_of_the_classes_taken_for_each_other_most_are_kept(tmp_path: Path) -> None:
+    experiment, folder = run(specify("gossip", rounds=None, epochs=1, partition="iid"), tmp_path / "run")
+    evaluation, test = folder.read_json("evaluation.json"), experiment.task.test
+    assert evaluation["confused"]
+    net = Net()
+    vector_to_parameters(final_weights(folder), net.parameters())
+    guesses = net(test.inputs).argmax(1)
+    for pair in evaluation["confused"]:
+        places = ((test.targets == pair["true"]) & (guesses == pair["predicted"])).nonzero().flatten().tolist()
+        assert pair["count"] == len(places) == evaluation["confusion"][pair["true"]][pair["predicted"]]
+        assert pair["images"] == [picture(test.inputs[place]) for place in places[:3]]
+    counts = [pair["count"] for pair in evaluation["confused"]]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_mistakes_have_no_pictures_where_there_are_none_to_show(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = torch.randn(60, 16), torch.arange(60) % 3
+    _, folder = run(specify("gossip", rounds=None, epochs=1), tmp_path / "run", Task(model=Net, train=data, test=data))
+    assert "confused" not in folder.read_json("evaluation.json")
+    _, own = run(specify("fedper"), tmp_path / "own")  # each client's own layers make its own mistakes
+    assert "confused" not in own.read_json("evaluation.json")
 
 
 def test_what_the_server_counts_is_in_the_history(tmp_path: Path) -> None:

@@ -70,6 +70,19 @@ def assert_same_accounts(ours: Run, theirs: Run) -> None:
         assert (row["train_loss"] or 0) == pytest.approx(other["train_loss"] or 0, rel=1e-6)
         assert row["consensus"] == pytest.approx(other["consensus"], rel=1e-5, abs=1e-6)
     assert_same_clients(ours, theirs)
+    assert_same_workers(ours, theirs)
+
+
+def assert_same_workers(ours: Run, theirs: Run) -> None:
+    """The training loss of each, row by row; and which classes the model takes for each other."""
+    rows, others = (RunFolder(run.folder).read_rows("workers.jsonl") for run in (ours, theirs))
+    assert len(rows) == len(others)
+    for row, other in zip(rows, others, strict=True):
+        assert len(row["train_loss"]) == 3
+        for loss, their in zip(row["train_loss"], other["train_loss"], strict=True):
+            assert (loss or 0) == pytest.approx(their or 0, rel=1e-5, abs=2e-5)
+    evaluation, other = (RunFolder(run.folder).read_json("evaluation.json") for run in (ours, theirs))
+    assert evaluation.get("confused") == other.get("confused")
 
 
 def assert_same_clients(ours: Run, theirs: Run) -> None:

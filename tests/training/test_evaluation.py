@@ -78,6 +78,39 @@ def test_parts_add_up_to_the_whole_and_travel_as_json() -> None:
     assert merged.loss == pytest.approx(whole.loss, rel=1e-6)
 
 
+def test_mistakes_are_known_by_their_places_whatever_the_parts() -> None:
+    torch.manual_seed(1)
+    logits, targets = torch.randn(40, 3), torch.randint(3, (40,))
+    task = task_of(logits, targets, 3)
+    parts = [
+        evaluate(nn.Identity(), task, part, FP32, batch=4, first=10 * place)
+        for place, part in enumerate(task.test.parts(10))
+    ]
+    parts = [Evaluation.from_state(json.loads(json.dumps(part.state()))) for part in reversed(parts)]
+    whole, guesses = Evaluation.merge(parts), logits.argmax(1)
+    pairs = whole.most_confused(100)
+    assert [count for _, _, count in pairs] == sorted((count for _, _, count in pairs), reverse=True)
+    for true, predicted, count in pairs:
+        places = ((targets == true) & (guesses == predicted)).nonzero().flatten().tolist()
+        assert true != predicted
+        assert len(places) == count
+        assert whole.examples(true, predicted, 2) == places[:2]
+    assert sum(count for _, _, count in pairs) == (guesses != targets).sum()
+    assert whole.most_confused(2) == pairs[:2]
+
+
+def test_mistakes_are_noted_where_they_are_asked_for() -> None:
+    perfect = torch.eye(3)
+    task = task_of(perfect, torch.arange(3), 3)
+    assert evaluation_of(perfect, torch.arange(3)).examples(0, 1, 3) == []
+    faultless = evaluate(nn.Identity(), task, task.test, FP32, first=0)
+    assert faultless.mistakes is not None
+    assert faultless.mistakes.shape == (0, 3)
+    assert Evaluation.from_state(faultless.state()).most_confused(5) == []
+    unasked = Evaluation.merge([faultless, evaluation_of(perfect, torch.arange(3))])
+    assert unasked.mistakes is None
+
+
 def test_images_are_prepared_and_batches_change_nothing() -> None:
     images, targets = torch.randint(256, (50, 1, 28, 28), dtype=torch.uint8), torch.randint(10, (50,))
     samples = Samples(images, targets)

@@ -18,12 +18,16 @@ from manyhands.clusters.layout import Layout
 from manyhands.clusters.node import Node
 from manyhands.runs.clients import Clients
 from manyhands.strategies import Strategy
+from manyhands.tasks.pictures import are_images, picture
 from manyhands.tasks.task import Samples
 from manyhands.training.evaluation import ByClient, Evaluation
 from manyhands.training.learner import Learner
 
 AT_ONCE = 500
 """samples in a part of the test set: a fixed number, so that threads share the work and the sum is always the same"""
+
+CONFUSED, EXAMPLES = 10, 3
+"""pairs of classes of which mistakes are shown, and how many of each"""
 
 
 class AtClient(NamedTuple):
@@ -76,18 +80,46 @@ class Appraisal:
         owners[np.concatenate(parts)] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         return owners
 
-    def on_test_set(self, weights: Tensor) -> list[Callable[[Learner], Evaluation]]:
-        """Of the run's weights on each part of the test set; nothing where clients have weights of their own."""
+    def on_test_set(self, weights: Tensor, *, last: bool = False) -> list[Callable[[Learner], Evaluation]]:
+        """Of the run's weights on each part of the test set; nothing where clients have weights of their own.
+
+        The last one notes the mistakes.
+        """
         if self.personal is not None:
             return []
         parts = self.experiment.placed_task.test.parts(AT_ONCE)
-        if not self.by_client:
-            return [partial(Learner.evaluate, weights=weights, samples=part) for part in parts]
-        owners = np.split(self._owners, range(AT_ONCE, len(self._owners), AT_ONCE))
-        clients = self.experiment.specification.size
+        owners: list[np.ndarray | None] = [None] * len(parts)
+        if self.by_client:
+            owners = [*np.split(self._owners, range(AT_ONCE, len(self._owners), AT_ONCE))]
+        clients = self.experiment.specification.size if self.by_client else 0
         return [
-            partial(Learner.evaluate, weights=weights, samples=part, owners=own, clients=clients)
-            for part, own in zip(parts, owners, strict=True)
+            partial(
+                Learner.evaluate,
+                weights=weights,
+                samples=part,
+                owners=own,
+                clients=clients,
+                first=place * AT_ONCE if last else None,
+            )
+            for place, (part, own) in enumerate(zip(parts, owners, strict=True))
+        ]
+
+    def confused(self, evaluation: Evaluation) -> list[dict[str, Any]]:
+        """``{"true", "predicted", "count", "images"}`` of the classes taken for each other most often, as numbers.
+
+        The images are PNGs in base64 of the first test samples that were; none if the inputs are no images.
+        """
+        inputs = self.experiment.placed_task.test.inputs
+        if evaluation.mistakes is None or not are_images(inputs):
+            return []
+        return [
+            {
+                "true": true,
+                "predicted": predicted,
+                "count": count,
+                "images": [picture(inputs[place]) for place in evaluation.examples(true, predicted, EXAMPLES)],
+            }
+            for true, predicted, count in evaluation.most_confused(CONFUSED)
         ]
 
     def asked(self, nodes: Iterable[Node]) -> list[Node]:

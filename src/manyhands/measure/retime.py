@@ -16,14 +16,14 @@ from manyhands.clusters.simulated.rehearsal import rehearse
 from manyhands.errors import UserError
 from manyhands.measure.networks import NetworkKind
 from manyhands.runs.environment import hardware, revision, versions
-from manyhands.runs.folder import CLIENTS, HISTORY, RunFolder, disk_errors, new_run_path
+from manyhands.runs.folder import CLIENTS, HISTORY, WORKERS, RunFolder, disk_errors, new_run_path
 from manyhands.runs.recorder import Follow, write_accounts
 from manyhands.runs.specification import Specification, read_specification
 from manyhands.tasks.partition import Iid
 from manyhands.tasks.registry import load_task, outline_task
 from manyhands.tasks.task import Task
 
-_COPIED = ("partition.json", "evaluation.json", "model.safetensors", CLIENTS)
+_COPIED = ("partition.json", "evaluation.json", "model.safetensors", CLIENTS, WORKERS)
 
 
 def retime(

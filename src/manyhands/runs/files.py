@@ -73,10 +73,10 @@ def read_history(file: Path, problems: list[str]) -> list[Json]:
     return rows
 
 
-def read_clients(file: Path, problems: list[str]) -> list[Json]:
-    """The rows of ``clients.jsonl`` that are whole, None for what is not a finite number; most runs have none."""
+def read_beside(file: Path, convert: Callable[[Json], Json], problems: list[str]) -> list[Json]:
+    """The rows of a file beside the history that are whole, each converted; most runs have no such file."""
     try:
-        return _read_rows(file, _clients_row, problems)
+        return _read_rows(file, convert, problems)
     except FileNotFoundError:
         return []
     except OSError:
@@ -103,8 +103,8 @@ def _history_row(row: Json) -> Json:
     return {**row, **{key: finite(row.get(key)) for key in _QUANTITIES}}
 
 
-def _clients_row(row: Json) -> Json:
-    """Numbers of each client, and numbers of those in ``ranks``."""
+def clients_row(row: Json) -> Json:
+    """Of ``clients.jsonl``: numbers of each client, and of those in ``ranks``, None for what is not a finite number."""
     every, some = ("loss", "accuracy"), ("train_loss", "own_loss", "own_accuracy")
     ranks, clients = [int(rank) for rank in row["ranks"]], len(row["loss"])
     known = {key: [finite(value) for value in row[key]] for key in (*every, *some)}
@@ -112,6 +112,11 @@ def _clients_row(row: Json) -> Json:
     if not fit or any(not 0 <= rank < clients for rank in ranks):
         raise ValueError("shape")
     return {"completed": int(row["completed"]), "ranks": ranks, **known}
+
+
+def workers_row(row: Json) -> Json:
+    """Of ``workers.jsonl``: the training loss of each worker, None where it is not a finite number."""
+    return {"completed": int(row["completed"]), "train_loss": [finite(value) for value in row["train_loss"]]}
 
 
 def read_part(file: Path, check: Callable[[Json], object], problems: list[str]) -> Json | None:
@@ -145,6 +150,10 @@ def check_ledger(ledger: Json) -> None:
                 raise ValueError("to")
         if "bytes" in node:
             _check_bytes(node["bytes"])
+        for rank, sent in (node.get("to") or {}).items():
+            if int(rank) < 0:
+                raise ValueError("to")
+            _need_number(sent)
         for versions, count in (node.get("staleness") or {}).items():
             if int(versions) < 0 or type(count) is not int or count < 0:
                 raise ValueError("staleness")
@@ -173,6 +182,12 @@ def check_evaluation(evaluation: Json) -> None:
     _need_number(evaluation["accuracy"])
     _need_table([evaluation["per_class_accuracy"]], 1, classes, none_too=True)
     _need_table(evaluation["confusion"], classes, classes)
+    for pair in evaluation.get("confused") or ():
+        places = (pair["true"], pair["predicted"])
+        if not all(type(place) is int and 0 <= place < classes for place in places) or type(pair["count"]) is not int:
+            raise ValueError("confused")
+        if not all(_BASE64.fullmatch(image) for image in pair["images"]):
+            raise ValueError("images")
 
 
 def _need_number(*values: Any) -> None:

@@ -20,13 +20,14 @@ FORMAT = 1
 HISTORY = "history.jsonl"
 ORDER = "order.jsonl"
 CLIENTS = "clients.jsonl"
+WORKERS = "workers.jsonl"
 
 
 class RunFolder:
     """The files of one run.
 
-    JSON files are replaced atomically; ``history.jsonl``, ``order.jsonl`` and ``clients.jsonl`` grow by whole lines; a
-    checkpoint is a folder that takes the place of the one before only when it is complete.
+    JSON files are replaced atomically; ``history.jsonl``, ``order.jsonl``, ``clients.jsonl`` and ``workers.jsonl`` grow
+    by whole lines; a checkpoint is a folder that takes the place of the one before only when it is complete.
     """
 
     def __init__(self, path: Path) -> None:

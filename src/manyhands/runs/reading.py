@@ -18,13 +18,15 @@ from manyhands.runs.files import (
     check_ledger,
     check_partition,
     check_record,
+    clients_row,
     finite,
-    read_clients,
+    read_beside,
     read_history,
     read_part,
     read_record,
+    workers_row,
 )
-from manyhands.runs.folder import CLIENTS
+from manyhands.runs.folder import CLIENTS, WORKERS
 
 BASELINE = "single"
 
@@ -35,14 +37,16 @@ class RunView:
 
     ``record`` is run.json; ``history`` has a row per evaluation with every quantity present, None where it is
     not a finite number; ``clients`` has a row beside each of them in runs whose strategy has rounds (see
-    `manyhands.runs.clients.Clients.row`), and none in others; ``ledger``, ``partition`` and ``evaluation`` are None
-    where their file is missing or damaged; ``problems`` say in plain words what is missing or damaged.
+    `manyhands.runs.clients.Clients.row`), ``worker_losses`` in the others if they have several workers: the mean
+    training loss of each since the row before; ``ledger``, ``partition`` and ``evaluation`` are None where their file
+    is missing or damaged; ``problems`` say in plain words what is missing or damaged.
     """
 
     folder: Path
     record: Json
     history: list[Json]
     clients: list[Json]
+    worker_losses: list[Json]
     ledger: Json | None
     partition: Json | None
     evaluation: Json | None
@@ -59,7 +63,8 @@ class RunView:
             folder=folder,
             record=record,
             history=read_history(folder / "history.jsonl", problems),
-            clients=read_clients(folder / CLIENTS, problems),
+            clients=read_beside(folder / CLIENTS, clients_row, problems),
+            worker_losses=read_beside(folder / WORKERS, workers_row, problems),
             ledger=read_part(folder / "ledger.json", check_ledger, problems),
             partition=read_part(folder / "partition.json", check_partition, problems),
             evaluation=read_part(folder / "evaluation.json", check_evaluation, problems),

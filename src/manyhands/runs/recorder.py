@@ -1,7 +1,7 @@
 """Writes down a run while it goes on: a row and a checkpoint at each evaluation, the results at the end."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -12,8 +12,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from manyhands.errors import RunError, UserError
-from manyhands.runs.clients import Clients
-from manyhands.runs.folder import CLIENTS, HISTORY, ORDER, RunFolder
+from manyhands.runs.clients import DIGITS, Clients
+from manyhands.runs.folder import CLIENTS, HISTORY, ORDER, WORKERS, RunFolder
 from manyhands.runs.ledger import Ledger
 from manyhands.runs.trace import Trace, encode
 from manyhands.training.evaluation import Evaluation
@@ -115,7 +115,7 @@ class Recorder:
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Forget the rows that were written after the checkpoint."""
-        for name in (HISTORY, ORDER, CLIENTS):
+        for name in (HISTORY, ORDER, CLIENTS, WORKERS):
             self.folder.cut_rows(name, checkpoint.rows)
         self.rows = checkpoint.rows
 
@@ -126,7 +126,7 @@ class Recorder:
         *,
         seconds: float,
         samples: int,
-        train_loss: float | None,
+        losses: Sequence[tuple[float, int]],
         consensus: float,
         bytes_sent: int,
         clients: Clients | None = None,
@@ -134,6 +134,8 @@ class Recorder:
     ) -> None:
         """Append a row to the history; raises RunError, and writes nothing, where the training has diverged.
 
+        ``losses``: of each worker, the training loss added up over so many samples since the row before. A row of their
+        means goes into ``workers.jsonl``, where there are several workers and ``clients.jsonl`` does not have them.
         ``clients``: what the evaluation tells of each client, which gets a row of its own in ``clients.jsonl``.
         ``figures``: what the conductor counted since the beginning.
         """
@@ -148,7 +150,7 @@ class Recorder:
             "round": completed if self.unit == "round" else None,
             "completed": completed,
             "samples": samples,
-            "train_loss": train_loss,
+            "train_loss": _mean(sum(loss for loss, _ in losses), sum(count for _, count in losses)),
             "test_loss": evaluation.loss,
             "test_accuracy": evaluation.accuracy,
             "consensus": consensus,
@@ -157,6 +159,10 @@ class Recorder:
         if clients:
             row |= clients.figures()
             self.folder.append_row(CLIENTS, clients.row(completed))
+        elif len(losses) > 1:
+            means = [_mean(loss, count) for loss, count in losses]
+            rounded = [None if mean is None else round(mean, DIGITS) for mean in means]
+            self.folder.append_row(WORKERS, {"completed": completed, "train_loss": rounded})
         if figures:
             row["figures"] = dict(figures)
         self.folder.append_row(HISTORY, row)
@@ -177,6 +183,7 @@ class Recorder:
         self,
         evaluation: Evaluation,
         model: Mapping[str, Tensor],
+        confused: Sequence[Mapping[str, Any]],
         *,
         clock: str,
         seconds: float,
@@ -184,10 +191,17 @@ class Recorder:
         traces: Mapping[int, Trace],
         workers: int,
     ) -> None:
-        """Write the results: evaluation, weights, ledger and trace. ``clock``: real or simulated."""
-        self.folder.write_json("evaluation.json", evaluation.to_json())
+        """Write the results: evaluation, weights, ledger and trace. ``clock``: real or simulated.
+
+        ``confused``: pairs of classes with pictures of mistakes, as they shall stand in ``evaluation.json``.
+        """
+        self.folder.write_json("evaluation.json", evaluation.to_json() | ({"confused": confused} if confused else {}))
         self.folder.write_bytes("model.safetensors", save(dict(model)))
         write_accounts(self.folder, clock=clock, seconds=seconds, ledgers=ledgers, traces=traces, workers=workers)
+
+
+def _mean(total: float, count: int) -> float | None:
+    return total / count if count else None
 
 
 def write_accounts(

@@ -78,16 +78,20 @@ class Evaluation:
     """int64 [classes, classes]: samples of the row's class that were taken for the column's"""
     by_client: ByClient | None = None
     """where the samples are the clients' and this was asked for"""
+    mistakes: np.ndarray | None = None
+    """int64 [m, 3]: place in the test set, class and predicted class of all samples classified wrongly, where asked"""
 
     @classmethod
     def merge(cls, parts: Sequence[Self]) -> Self:
         """The evaluation of all the parts' samples together; at least one part."""
         by_client = [part.by_client for part in parts if part.by_client]
+        mistakes = [part.mistakes for part in parts if part.mistakes is not None]
         return cls(
             classes=parts[0].classes,
             loss_sum=sum(part.loss_sum for part in parts),
             confusion=np.sum([part.confusion for part in parts], axis=0),
             by_client=ByClient.merge(by_client) if by_client else None,
+            mistakes=np.concatenate(mistakes) if len(mistakes) == len(parts) else None,
         )
 
     @property
@@ -121,6 +125,20 @@ class Evaluation:
             rows[mean] = {key: float(np.average(scores[key], weights=weights)) for key in shares}
         return {name: row | {"support": int(row.get("support", support.sum()))} for name, row in rows.items()}
 
+    def most_confused(self, pairs: int) -> list[tuple[int, int, int]]:
+        """The pairs of classes that are taken for each other most often: class, predicted class, and how often."""
+        counts = self.confusion - np.diag(self.confusion.diagonal())
+        order = np.argsort(-counts, axis=None, kind="stable")[:pairs]
+        found = [(*divmod(int(place), len(self.classes)), int(counts.flat[place])) for place in order]
+        return [pair for pair in found if pair[2]]
+
+    def examples(self, true: int, predicted: int, count: int) -> list[int]:
+        """Places in the test set of the first samples of one class that were taken for another; none if not asked."""
+        if self.mistakes is None:
+            return []
+        chosen = self.mistakes[(self.mistakes[:, 1:] == (true, predicted)).all(axis=1), 0]
+        return [int(place) for place in np.sort(chosen)[:count]]
+
     def to_json(self) -> dict[str, Any]:
         """The content of a run's ``evaluation.json``."""
         return {
@@ -139,6 +157,7 @@ class Evaluation:
             "loss_sum": self.loss_sum,
             "confusion": self.confusion.tolist(),
             "by_client": self.by_client.state() if self.by_client else None,
+            "mistakes": self.mistakes.tolist() if self.mistakes is not None else None,
         }
 
     @classmethod
@@ -149,6 +168,7 @@ class Evaluation:
             loss_sum=state["loss_sum"],
             confusion=np.array(state["confusion"], dtype=np.int64),
             by_client=ByClient.from_state(state["by_client"]) if state.get("by_client") else None,
+            mistakes=None if state["mistakes"] is None else np.array(state["mistakes"], np.int64).reshape(-1, 3),
         )
 
 
@@ -161,17 +181,20 @@ def evaluate(
     batch: int = 500,
     owners: np.ndarray | None = None,
     clients: int = 0,
+    first: int | None = None,
 ) -> Evaluation:
     """The module on the samples, ``batch`` of them at a time, on the module's device and in evaluation mode.
 
     ``owners``: whose of so many ``clients`` each sample is, int64 [n]: then the sums of each are taken too, in the same
-    pass. The module's modes are left as they were. Raises UserError where its outputs are not [b, classes].
+    pass. ``first``: the place of the first sample in the test set: then it is noted which are classified wrongly. The
+    module's modes are left as they were. Raises UserError where its outputs are not [b, classes].
     """
     device = next((parameter.device for parameter in module.parameters()), samples.inputs.device)
     classes = len(task.classes)
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     pairs = torch.zeros(classes**2, dtype=torch.int64, device=device)  # true class * classes + predicted
     each: list[tuple[torch.Tensor, torch.Tensor]] = []  # losses, and which samples were classified rightly
+    predicted: list[torch.Tensor] = []
     with torch.no_grad(), evaluation_mode(module):
         for part in samples.parts(batch):
             inputs, targets = precision.layout(task.prepare(part.inputs.to(device))), part.targets.to(device)
@@ -186,12 +209,23 @@ def evaluate(
             pairs += torch.bincount(targets * classes + guesses, minlength=classes**2)
             if owners is not None:
                 each.append((losses, guesses == targets))
+            if first is not None:
+                predicted.append(guesses)
     confusion = pairs.view(classes, classes).cpu().numpy()
     by_client = None
     if owners is not None:
         of_each, right = (torch.cat(parts).cpu().numpy() for parts in zip(*each, strict=True))
         by_client = ByClient.count(owners, of_each, right, clients)
-    return Evaluation(classes=task.classes, loss_sum=float(loss_sum), confusion=confusion, by_client=by_client)
+    mistakes = None if first is None else _mistakes(samples.targets, torch.cat(predicted), first)
+    return Evaluation(
+        classes=task.classes, loss_sum=float(loss_sum), confusion=confusion, by_client=by_client, mistakes=mistakes
+    )
+
+
+def _mistakes(targets: torch.Tensor, predicted: torch.Tensor, first: int) -> np.ndarray:
+    true, guesses = targets.cpu().numpy(), predicted.cpu().numpy()
+    (wrong,) = np.nonzero(true != guesses)
+    return np.stack([first + wrong, true[wrong], guesses[wrong]], axis=1)
 
 
 @contextmanager

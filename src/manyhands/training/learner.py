@@ -224,11 +224,16 @@ class Learner:
         return losses
 
     def evaluate(
-        self, weights: Tensor, samples: Samples, owners: np.ndarray | None = None, clients: int = 0
+        self,
+        weights: Tensor,
+        samples: Samples,
+        owners: np.ndarray | None = None,
+        clients: int = 0,
+        first: int | None = None,
     ) -> Evaluation:
         """How the model with these weights does on the samples; and on those of each client, see `evaluate`."""
         self.bind(weights)
-        return evaluate(self.module, self.task, samples, self.precision, owners=owners, clients=clients)
+        return evaluate(self.module, self.task, samples, self.precision, owners=owners, clients=clients, first=first)
 
     def state_dict(self, weights: Tensor) -> dict[str, Tensor]:
         """The module's named tensors with these weights, copied, on the CPU, contiguous; counters as they began."""

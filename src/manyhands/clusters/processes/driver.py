@@ -246,7 +246,7 @@ class Driver:
                 given = () if self.appraisal.personal is None else (mean,)
                 for rank in self._followers():
                     self.wire.send(rank, Kind.REPORT_PLEASE, *given, tag=int(traced))
-            part = self._evaluate_part(mean)
+            part = self._evaluate_part(mean, last=self.node.completed == self.node.plan.total)
             if self.node.rank == self.lead:
                 self._take_down(mean, distance, part, traced)
             else:
@@ -278,10 +278,10 @@ class Driver:
                 dist.all_reduce(weights, group=self.conductor_group)
         return weights, self.experiment.squared_distance(self.node, weights)
 
-    def _evaluate_part(self, weights: Tensor) -> Evaluation | None:
+    def _evaluate_part(self, weights: Tensor, *, last: bool) -> Evaluation | None:
         """This conductor's share of the test set."""
         place, conductors = self.node.rank - self.lead, len(self.experiment.conductors)
-        jobs = self.appraisal.on_test_set(weights)[place::conductors]
+        jobs = self.appraisal.on_test_set(weights, last=last)[place::conductors]
         return Evaluation.merge([job(self.learner) for job in jobs]) if jobs else None
 
     def _own_report(
@@ -321,7 +321,6 @@ class Driver:
             tensors |= {f"{rank}/{key}": value for key, value in load(unbytes(state)).items()}
         reports = [by_rank[rank] for rank in range(specification.nodes)]
         numbers = {rank: report["numbers"] for rank, report in enumerate(reports)}
-        losses = [sum(report["loss"][i] for report in reports) for i in (0, 1)]
         evaluation, clients = self.appraisal.sum_up(
             [Evaluation.from_state(report["evaluation"]) for report in reports if report["evaluation"]],
             {rank: AtClient.from_state(report["client"]) for rank, report in by_rank.items() if report["client"]},
@@ -331,7 +330,7 @@ class Driver:
             evaluation,
             seconds=self.watch.now() / 1e9,
             samples=sum(report["numbers"]["samples"] for report in reports),
-            train_loss=losses[0] / losses[1] if losses[1] else None,
+            losses=[reports[rank]["loss"] for rank in self.experiment.workers],
             consensus=math.sqrt(sum(r["distance"] for r in reports) / len(self.experiment.conductors)),
             bytes_sent=sum(report["numbers"]["ledger"]["bytes_sent"] for report in reports),
             clients=clients,
@@ -376,6 +375,7 @@ class Driver:
         self.recorder.finish(
             evaluation,
             self.learner.state_dict(weights),
+            self.appraisal.confused(evaluation),
             clock="real",
             seconds=self.watch.now() / 1e9,
             ledgers={rank: Ledger(**report["numbers"]["ledger"]) for rank, report in enumerate(reports)},

@@ -53,15 +53,15 @@ class Simulation:
 
     def _take_down(self, completed: int) -> None:
         """All conductors are at the end of an epoch or round: evaluate, and write a row and a checkpoint."""
+        last = completed == self.experiment.plan.total
         weights, consensus = self.experiment.assemble(self.conductors)
-        evaluation, clients = self._evaluate(weights)
-        losses = sum(node.loss_sum for node in self.nodes), sum(node.loss_samples for node in self.nodes)
+        evaluation, clients = self._evaluate(weights, last)
         self.recorder.record(
             completed,
             evaluation,
             seconds=self.loop.clock.now / 1e9,
             samples=sum(node.samples for node in self.nodes),
-            train_loss=losses[0] / losses[1] if losses[1] else None,
+            losses=[(self.nodes[rank].loss_sum, self.nodes[rank].loss_samples) for rank in self.experiment.workers],
             consensus=consensus,
             bytes_sent=sum(node.ledger.bytes_sent for node in self.nodes),
             clients=clients,
@@ -70,16 +70,16 @@ class Simulation:
         for node in self.nodes:
             node.loss_sum, node.loss_samples = 0.0, 0
             node.forget()
-        if completed == self.experiment.plan.total:  # before the checkpoint, after which nothing is left to resume
+        if last:  # before the checkpoint, after which nothing is left to resume
             self._finish(weights, evaluation)
         elif completed == self.experiment.specification.evaluate_every:
             traces = {node.rank: node.trace for node in self.nodes}
             self.recorder.trace(traces, clock="simulated", workers=len(self.experiment.workers))
         self._checkpoint(completed).save(self.recorder.folder)
 
-    def _evaluate(self, weights: Tensor) -> tuple[Evaluation, Clients | None]:
+    def _evaluate(self, weights: Tensor, last: bool) -> tuple[Evaluation, Clients | None]:
         """On the test set, and at the clients if there are some; the threads share the work."""
-        whole = [self.executor.submit(job) for job in self.appraisal.on_test_set(weights)]
+        whole = [self.executor.submit(job) for job in self.appraisal.on_test_set(weights, last=last)]
         asked = self.appraisal.asked(self.nodes)
         tested = {
             node.rank: self.executor.submit(partial(self.appraisal.at_client, node=node, weights=weights))
@@ -125,6 +125,7 @@ class Simulation:
         self.recorder.finish(
             evaluation,
             self.executor.learner.state_dict(weights),
+            self.appraisal.confused(evaluation),
             clock="simulated",
             seconds=self.loop.clock.now / 1e9,
             ledgers={node.rank: node.ledger for node in self.nodes},
