@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+"""a black PNG of one pixel"""
 DIGITS = tuple("0123456789")
 # final accuracy, epochs to come within 1/e of it, seconds of an epoch on 8 workers, bytes a worker
 # sends in it, shares of time: compute, exposed communication, hidden communication, waiting
@@ -131,6 +133,70 @@ def write_study(folder: Path, runs: list[Path], name: str = "Six ways to share t
     return folder
 
 
+def with_traffic(folder: Path, sent: dict[int, dict[int, int]]) -> Path:
+    """Make a run one whose ledger says how many bytes each node sent to whom; it has the nodes that are named."""
+    ledger = read_json(folder / "ledger.json")
+    nodes = {node["rank"]: node for node in ledger["nodes"]}
+    named = sorted({*sent, *(to for others in sent.values() for to in others)})
+    model = ledger["nodes"][0]
+    ledger["nodes"] = [{**nodes.get(rank, {**model, "rank": rank}), "to": sent.get(rank, {})} for rank in named]
+    write_json(folder / "ledger.json", ledger)
+    return folder
+
+
+def ring(nodes: int, size: int = 1_000_000) -> dict[int, dict[int, int]]:
+    """Who sends what on a ring, to both sides."""
+    return {rank: {(rank + 1) % nodes: size, (rank - 1) % nodes: size} for rank in range(nodes)}
+
+
+def star(workers: int, size: int = 1_000_000) -> dict[int, dict[int, int]]:
+    """All workers to one server behind them, and back."""
+    return {rank: {workers: size} for rank in range(workers)} | {workers: dict.fromkeys(range(workers), size)}
+
+
+def with_mistakes(folder: Path) -> Path:
+    """Make a run one that kept a picture, a black dot, of each pair of classes that it confuses most."""
+    evaluation = read_json(folder / "evaluation.json")
+    confusion = np.array(evaluation["confusion"])
+    np.fill_diagonal(confusion, 0)
+    order = np.argsort(-confusion, axis=None, kind="stable")[:10]
+    pairs = [(*divmod(int(place), len(confusion)), int(confusion.flat[place])) for place in order]
+    evaluation["confused"] = [
+        {"true": true, "predicted": guess, "count": count, "images": [DOT] * min(3, count)}
+        for true, guess, count in pairs
+        if count
+    ]
+    write_json(folder / "evaluation.json", evaluation)
+    return folder
+
+
+def with_method(folder: Path, **method: str) -> Path:
+    """Make a run one that tells what its strategy does."""
+    record = read_json(folder / "run.json")
+    told = {
+        "about": "Workers step by the mean of all gradients.",
+        "sends": "2 (n − 1) / n · P · 4 B a step",
+        "paper": "Li et al. 2020, PyTorch Distributed",
+        "url": "https://arxiv.org/abs/2006.15704",
+    }
+    write_json(folder / "run.json", record | {"method": told | method})
+    return folder
+
+
+def with_worker_losses(folder: Path, workers: int = 8) -> Path:
+    """Make a run one that knows each worker's training loss, highest at the last."""
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    told = [
+        {
+            "completed": number,
+            "train_loss": [None if row["train_loss"] is None else row["train_loss"] + rank for rank in range(workers)],
+        }
+        for number, row in enumerate(rows)
+    ]
+    (folder / "workers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told), encoding="utf-8")
+    return folder
+
+
 def six_strategies(folder: Path, seeds: int = 2) -> Path:
     """As ``manyhands compare`` makes it: all-reduce on two real processes, the rest on simulated workers."""
     runs = []
@@ -213,9 +279,8 @@ def with_clients(
 
 def with_portraits(folder: Path) -> Path:
     """Make a run one whose partition changes what samples look like: a black dot for each worker."""
-    dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
     partition = read_json(folder / "partition.json")
-    partition["portraits"] = [{"worker": rank, "png": dot} for rank in range(len(partition["counts"]))]
+    partition["portraits"] = [{"worker": rank, "png": DOT} for rank in range(len(partition["counts"]))]
     partition["about"] = "Worker i has noise."
     write_json(folder / "partition.json", partition)
     return folder

@@ -126,7 +126,7 @@ def test_all_that_competed_stand_in_a_table_and_in_json(rows: list[Row]) -> None
     found = find_answers(rows)
     (table,) = comparison_tables(found)
     assert (table.rows[0][0], table.rows[0][2]) == ("all-reduce", "first")
-    assert table.rows[1][2].startswith("-")
+    assert table.rows[1][2].startswith("−")
     assert all(len(row) == len(table.header) for row in table.rows)
     content = comparison_json(found[0])
     assert content["questions"][0]["winner"] == "all-reduce"

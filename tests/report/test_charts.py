@@ -127,7 +127,7 @@ def test_each_condition_has_charts_of_its_own(fake: ModuleType, tmp_path: Path, 
     sections = study_figures(rows)
     names = ["iid", "iid, slow 0:4", "dirichlet:0.1", "dirichlet:0.1, slow 0:4"]
     assert list(sections) == [f"{part}: {name}" for name in names for part in ("Learning", "Time")] + [
-        "Who holds which samples"
+        *("Classes", "Who holds which samples")
     ]
     curves = sections["Learning: iid, slow 0:4"][0]
     assert {row[0] for row in curves.rows} == {row.series.strategy for row in rows}

@@ -11,8 +11,9 @@ import pytest
 import vl_convert
 
 from manyhands.report.charts import run_figures, study_figures
-from manyhands.report.clients import MOST_DOTS, MOST_VALUES, client_run_figures
+from manyhands.report.clients import MOST_DOTS, client_run_figures
 from manyhands.report.curves import client_curves
+from manyhands.report.each import MOST_VALUES
 from manyhands.report.fairness import fairness
 from manyhands.report.figure import THEME, Figure
 from manyhands.report.page import write_report
@@ -66,12 +67,12 @@ def test_a_run_shows_its_clients(fake: ModuleType, tmp_path: Path, clients: int)
 def test_few_clients_have_lines_and_the_worst_are_marked(fake: ModuleType, tmp_path: Path) -> None:
     figures = of_run(fake.with_clients(fake.write_run(tmp_path / "a", "fedavg"), 20))
     for key in ("run-clients-accuracy", "run-clients-loss"):
-        lines = figures[key].spec["datasets"]["clients"]
+        lines = figures[key].spec["datasets"]["each"]
         assert len(lines) == 20
-        assert {line["client"] for line in lines if line["worst"]} == {0, 1}
+        assert {line["who"] for line in lines if line["worst"]} == {0, 1}
         assert all(len(line["x"]) == len(line["y"]) == 11 for line in lines)
     accuracy = figures["run-clients-accuracy"]
-    lines, means = (accuracy.spec["datasets"][name] for name in ("clients", "mean"))
+    lines, means = (accuracy.spec["datasets"][name] for name in ("each", "mean"))
     assert means[-1]["y"] == pytest.approx(np.mean([line["y"][-1] for line in lines]))
     assert len(accuracy.rows) == 20
     assert accuracy.rows[3][:3] == ["3", "130", "13"]
@@ -89,7 +90,7 @@ def test_many_clients_are_bands_of_quantiles(fake: ModuleType, tmp_path: Path) -
 
 def test_long_runs_of_many_clients_stay_small(fake: ModuleType, tmp_path: Path) -> None:
     folder = fake.with_clients(fake.write_run(tmp_path / "a", "fedavg", epochs=300), 100)
-    lines = of_run(folder)["run-clients-accuracy"].spec["datasets"]["clients"]
+    lines = of_run(folder)["run-clients-accuracy"].spec["datasets"]["each"]
     assert sum(len(line["y"]) for line in lines) <= MOST_VALUES
     assert lines[0]["x"][-1] == 300
     dots = of_run(fake.with_clients(fake.write_run(tmp_path / "b", "fedavg"), 3_000))["run-sizes"]
@@ -101,7 +102,7 @@ def test_a_client_without_test_samples_is_left_out(fake: ModuleType, tmp_path: P
     figures = of_run(fake.with_clients(fake.write_run(tmp_path / "a", "fedavg"), 5, gap=2))
     for figure in figures.values():
         check_drawing(figure)
-    assert {line["client"] for line in figures["run-clients-loss"].spec["datasets"]["clients"]} == {0, 1, 3, 4}
+    assert {line["who"] for line in figures["run-clients-loss"].spec["datasets"]["each"]} == {0, 1, 3, 4}
     assert figures["run-clients-accuracy"].rows[2] == ["2", "120", "0", "–", "–"]
     assert sum(bar["n"] for bar in figures["run-fairness"].spec["datasets"]["bars"]) == 4
 
@@ -225,7 +226,7 @@ def test_damaged_rows_are_told_and_the_others_drawn(fake: ModuleType, tmp_path: 
     lines = (folder / "clients.jsonl").read_text().splitlines()
     (folder / "clients.jsonl").write_text("\n".join([*lines[:4], "{", *lines[5:], '{"comp']))
     figure = of_run(folder)["run-clients-accuracy"]
-    assert figure.spec["datasets"]["clients"][0]["x"] == [0, 1, 2, 3, *range(5, 11)]
+    assert figure.spec["datasets"]["each"][0]["x"] == [0, 1, 2, 3, *range(5, 11)]
     assert "clients.jsonl: line 5 is damaged and left out" in RunView.read(folder).problems
 
 

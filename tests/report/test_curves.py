@@ -58,7 +58,7 @@ def test_each_clock_has_its_chart_and_silent_series_no_bytes(series: list[Series
         f"{quantity}-by-{against}"
         for against in ("epoch", "real-time", "simulated-time", "bytes")
         for quantity in ("accuracy", "loss")
-    ] + ["consensus-by-epoch"]
+    ] + ["train-loss-by-epoch", "consensus-by-epoch"]
     assert {row[0] for row in figures["loss-by-real-time"].rows} == {"single · real", "all-reduce"}
     assert not any(row[0].startswith("single") for row in figures["accuracy-by-bytes"].rows)
     assert "95 % interval" in figures["accuracy-by-epoch"].caption

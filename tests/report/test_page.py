@@ -95,7 +95,7 @@ def test_every_chart_has_its_place_its_description_and_its_table(page: Page) -> 
     charts = page.specifications["charts"]
     plots = page.plots()
     assert {plot["id"] for plot in plots} == set(charts)
-    assert len(plots) == len(charts) == 9 + 2 + 2 * 2 + 2 * 14 + 2
+    assert len(plots) == len(charts) == 9 + 1 + 1 + 2 + 2 * 2 + 2 * 14 + 2
     assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
     assert len([one for one in page.tags("details") if one.get("class") == "data"]) == len(plots)
 

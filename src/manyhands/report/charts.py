@@ -9,11 +9,14 @@ from manyhands.report.curves import curve_figures
 from manyhands.report.figure import Figure
 from manyhands.report.holdings import partition_figures
 from manyhands.report.lanes import lanes_figure
+from manyhands.report.mistakes import class_figures, confused_figures
 from manyhands.report.pictures import class_figure, confusion_figure, staleness_figure
 from manyhands.report.reply_bars import replies_figure
 from manyhands.report.scaling import speedup_figures, target_figures, time_figures
 from manyhands.report.tables import Row
 from manyhands.report.times import Times
+from manyhands.report.topology import topology_figures
+from manyhands.report.workers import worker_figures
 from manyhands.runs.reading import RunView
 
 
@@ -24,7 +27,7 @@ def times_figures(tables: Sequence[Times]) -> list[Figure]:
 
 
 def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
-    """What the runs show together, by heading, for each task: learning, time, clients, who holds which samples.
+    """What the runs show together, by heading, for each task: learning, time, clients, mistakes, traffic, partitions.
 
     Where strategies were put under several conditions, learning, time and clients have a section for each condition,
     since all in one chart would be a tangle.
@@ -42,8 +45,14 @@ def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
             groups["Time", condition] = [_keyed(figure, prefix) for figure in time]
             if clients := client_figures(series):
                 groups["Clients", condition] = [_keyed(figure, prefix) for figure in clients]
-        groups["Who holds which samples", ""] = partition_figures([row.series for row in of_task])
+        series = [row.series for row in of_task]
+        groups["Classes", ""] = class_figures(series)
+        groups["What is taken for what", ""] = confused_figures(series)
+        groups["Who talks to whom", ""] = topology_figures(series)
+        groups["Who holds which samples", ""] = partition_figures(series)
         for (heading, condition), figures in groups.items():
+            if not figures:
+                continue
             where = ", ".join(filter(None, [task if len(tasks) > 1 else "", condition]))
             prefix = f"task-{number}" if len(tasks) > 1 else ""
             sections[f"{heading}: {where}" if where else heading] = [_keyed(figure, prefix) for figure in figures]
@@ -51,13 +60,14 @@ def study_figures(rows: Sequence[Row]) -> dict[str, list[Figure]]:
 
 
 def run_figures(run: RunView, key: str) -> list[Figure]:
-    """One run's first steps, clients, their replies, confusion matrix, classes, and staleness, as far as it has them.
+    """What one run has of: first steps, clients, replies, workers, confusion matrix, classes, and staleness.
 
     ``key`` begins the figures' keys.
     """
     return [
         *lanes_figure(run, key),
         *client_run_figures(run, key),
+        *worker_figures(run, key),
         *replies_figure(run, key),
         *confusion_figure(run, key),
         *class_figure(run, key),

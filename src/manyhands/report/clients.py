@@ -2,12 +2,24 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import altair as alt
 
 from manyhands.report import numbers
 from manyhands.report.curves import ACCURACY, LOSS, Quantity, client_curves, log_ticks
+from manyhands.report.each import (
+    BANDS,
+    HEIGHT,
+    LEVELS,
+    LINES,
+    are_many,
+    draw_each,
+    mean,
+    quantile,
+    quantile_rows,
+    thinned,
+    y_axis,
+)
 from manyhands.report.fairness import GAIN_WORDS, WORDS, Fairness, accuracies, fairness, own_accuracies
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.pictures import HEAT, names_axis
@@ -16,13 +28,8 @@ from manyhands.runs.clients import best_decile, spread, worst_decile
 from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView
 
-WORSE = "#d9541e"
-MOST_LINES = 100  # clients with a line each; more are drawn as bands
-MOST_VALUES = 3000  # in one picture of lines
 MOST_DOTS = 500
 BINS = 20  # of the histogram
-HEIGHT = 200
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles that the bands show
 
 
 def client_figures(series: Sequence[Series]) -> list[Figure]:
@@ -96,30 +103,22 @@ def _ranges(rows: list[Json]) -> Json:
 
 
 def _by_round(run: RunView, key: str, y: Quantity, field: str) -> Figure:
-    rows = run.clients
-    clients = len(rows[-1][field])
-    rows = [row for row in rows if len(row[field]) == clients]
-    step = max(1, math.ceil(len(rows) * min(clients, MOST_LINES) / MOST_VALUES))
-    rows = [row for place, row in enumerate(rows) if (len(rows) - 1 - place) % step == 0]
-    final = [value for value in rows[-1][field] if value is not None]
+    rows = thinned(run.clients, field)
     rounds, each = [row["completed"] for row in rows], [row[field] for row in rows]
-    many = clients > MOST_LINES
-    ends = [y.write(_quantile(sorted(final), level)) for level in (0.0, 0.5, 1.0)]
+    final = sorted(value for value in each[-1] if value is not None)
+    many = are_many(each)
+    ends = [y.write(quantile(final, level)) for level in (0.0, 0.5, 1.0)]
     kind = "Bands" if many else "Lines"
-    caption = (
-        "From the outside in: between 5 % and 95 % and between 25 % and 75 % of the clients; the line is the median."
-        if many
-        else "A line for each client; red: those that are the worst tenth at the end. The thick line is the mean."
-    )
+    caption = BANDS.format("clients") if many else LINES.format("client")
     return Figure(
         key=key,
         title=f"{y.title} at each client",
         caption=f"{caption} Of the run’s model, on the client’s own share of the test set.",
-        alt=f"{kind} of {y.title.lower()} at {clients:,} clients against rounds; at the end {ends[0]} to {ends[2]}, "
-        f"median {ends[1]}.",
-        spec=_bands(rounds, each, y) if many else _lines(rounds, each, y),
+        alt=f"{kind} of {y.title.lower()} at {len(each[-1]):,} clients against rounds; at the end {ends[0]} to "
+        f"{ends[2]}, median {ends[1]}.",
+        spec=draw_each(rounds, each, y, who="client", unit="round"),
         header=("Round", *(f"{100 * level:.0f} %" for level in LEVELS)) if many else _HEADER_OF_CLIENTS,
-        rows=_quantile_rows(rounds, each, y) if many else _client_rows(run),
+        rows=quantile_rows(rounds, each, y) if many else _client_rows(run),
     )
 
 
@@ -142,70 +141,6 @@ def _client_rows(run: RunView) -> list[list[str]]:
     ]
 
 
-def _quantile_rows(rounds: Sequence[int], each: Sequence[Sequence[float | None]], y: Quantity) -> list[list[str]]:
-    rows = []
-    for completed, values in zip(rounds, each, strict=True):
-        known = sorted(value for value in values if value is not None)
-        rows.append([f"{completed:,}", *(y.write(_quantile(known, level)) for level in LEVELS)])
-    return rows
-
-
-def _lines(rounds: list[int], each: Sequence[Sequence[float | None]], y: Quantity) -> Json:
-    """The values of a client are one row of the data, to be short, and flattened where they are drawn."""
-    columns = list(zip(*each, strict=True))
-    tested = [client for client, values in enumerate(columns) if values[-1] is not None]
-    tested.sort(key=lambda client: columns[client][-1] or 0.0, reverse=y is LOSS)
-    worst = set(tested[: -(-len(tested) // 10)])
-    lines = [
-        {"client": client, "worst": client in worst, "x": rounds, "y": list(columns[client])}
-        for client in reversed(tested)  # the worst last, on top
-    ]
-    mean = [_mean(values) for values in each]
-    x_axis, y_axis = _round_axis(), _axis(y)
-    base = alt.Chart(alt.NamedData("clients")).transform_flatten(["x", "y"])
-    thin = base.mark_line(strokeWidth=1, clip=True).encode(
-        x=x_axis,
-        y=y_axis,
-        detail="client:N",
-        color=alt.condition("datum.worst", alt.value(WORSE), alt.value(HEAT)),
-        opacity=alt.condition("datum.worst", alt.value(0.8), alt.value(0.3 if len(lines) > 20 else 0.6)),
-        tooltip=[alt.Tooltip("client:N"), alt.Tooltip("y:Q", title=y.title.lower(), format=y.tooltip)],
-    )
-    thick = alt.Chart(alt.NamedData("mean")).mark_line(color=INK, clip=True).encode(x=x_axis, y=y_axis)
-    whole = alt.layer(thin, thick).properties(width="container", height=HEIGHT)
-    means = [{"x": at, "y": value} for at, value in zip(rounds, mean, strict=True)]
-    return to_spec(whole, clients=lines, mean=means)
-
-
-def _bands(rounds: list[int], each: Sequence[Sequence[float | None]], y: Quantity) -> Json:
-    names = ("lowest", "low", "middle", "high", "highest")
-    rows = []
-    for completed, values in zip(rounds, each, strict=True):
-        known = sorted(value for value in values if value is not None)
-        quantiles = [_quantile(known, level) for level in LEVELS]
-        rows.append({"x": completed, **dict(zip(names, quantiles, strict=True))})
-    base = alt.Chart(alt.NamedData("rows")).encode(x=_round_axis())
-
-    def band(low: str, high: str) -> Any:
-        return base.mark_area(color=HEAT, opacity=0.22, clip=True).encode(y=_axis(y, low), y2=f"{high}:Q")
-
-    tooltip = [alt.Tooltip("x:Q", title="round"), *(alt.Tooltip(f"{name}:Q", format=y.tooltip) for name in names)]
-    line = base.mark_line(color=INK, clip=True).encode(y=_axis(y, "middle"))
-    dots = base.mark_point(size=80, filled=True, opacity=0).encode(y=_axis(y, "middle"), tooltip=tooltip)
-    layers = (band("lowest", "highest"), band("low", "high"), line, dots)
-    return to_spec(alt.layer(*layers).properties(width="container", height=HEIGHT), rows=rows)
-
-
-def _round_axis() -> alt.X:
-    return alt.X("x:Q", title="round", axis=alt.Axis(tickCount=5, tickMinStep=1, grid=False)).scale(nice=False)
-
-
-def _axis(y: Quantity, field: str = "y") -> alt.Y:
-    options: Json = {"title": None, "tickCount": 5} | ({"labelExpr": y.label} if y.label else {})
-    scale = alt.Scale(domain=[0, 1]) if y is ACCURACY else alt.Scale(zero=True)
-    return alt.Y(f"{field}:Q", axis=alt.Axis(**options), scale=scale)
-
-
 def _histogram(run: RunView, key: str) -> Figure:
     values, own = accuracies(run), own_accuracies(run)
     counts = [0] * BINS
@@ -213,7 +148,7 @@ def _histogram(run: RunView, key: str) -> Figure:
         counts[min(BINS - 1, int(value * BINS))] += 1
     bars = [{"from": place / BINS, "to": (place + 1) / BINS, "n": count} for place, count in enumerate(counts) if count]
     measures: tuple[tuple[str, Callable[[Sequence[float]], float | None]], ...] = (
-        ("Mean over the clients", _mean),
+        ("Mean over the clients", mean),
         ("Worst 10 %", worst_decile),
         ("Best 10 %", best_decile),
         ("Spread", spread),
@@ -226,7 +161,7 @@ def _histogram(run: RunView, key: str) -> Figure:
         caption=f"{numbers.count(len(values), 'client')} at the end; the line is their mean. {WORDS}",
         alt=f"Histogram of the final accuracy at {len(values):,} clients: worst tenth {numbers.percent(worst, 1)}, "
         f"best tenth {numbers.percent(best, 1)}.",
-        spec=_bars(bars, _mean(values)),
+        spec=_bars(bars, mean(values)),
         header=("", "The run’s model", "Own weights of the clients that trained last"),
         rows=[*table, ["Clients", f"{len(values):,}", f"{len(own):,}"]],
     )
@@ -292,7 +227,7 @@ def _dots(dots: list[Json], low: int, high: int) -> Json:
         alt.Tooltip("y:Q", title="accuracy", format=".1%"),
     ]
     chart = alt.Chart(alt.NamedData("dots")).mark_circle(color=HEAT, opacity=0.6, size=40)
-    chart = chart.encode(x=x, y=_axis(ACCURACY), tooltip=tooltip)
+    chart = chart.encode(x=x, y=y_axis(ACCURACY), tooltip=tooltip)
     return to_spec(chart.properties(width="container", height=HEIGHT), dots=dots)
 
 
@@ -308,18 +243,3 @@ def _tested(run: RunView) -> dict[int, int]:
 
 def _count(number: int | None) -> str:
     return numbers.NONE if number is None else f"{number:,}"
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _quantile(ordered: Sequence[float], level: float) -> float | None:
-    """Linear between the two values beside it; None of none."""
-    if not ordered:
-        return None
-    place = level * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -52,7 +52,7 @@ def _cells(answer: Answer, series: Series) -> tuple[str, str, str]:
     behind = replace(rival.gap.value, mean=-rival.gap.value.mean)
     unknown = rival.gap.value.half is None
     sure = "one seed" if unknown else "yes" if rival.gap.settled else "no"
-    return answer.write(rival.value), f"{'+' if behind.mean > 0 else ''}{answer.write(behind)}", sure
+    return answer.write(rival.value), f"{'+' if behind.mean > 0 else ''}{answer.write(behind)}".replace("-", "−"), sure
 
 
 def comparison_json(answers: Answers) -> dict[str, Any]:

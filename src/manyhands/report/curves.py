@@ -46,6 +46,7 @@ ACCURACY = Quantity(
     label="format(datum.value, '.0%')",
 )
 LOSS = Quantity(field="test_loss", title="Test loss", write=numbers.plain, tooltip=".4~g", log=True)
+TRAIN_LOSS = Quantity(field="train_loss", title="Training loss", write=numbers.plain, tooltip=".4~g", log=True)
 EPOCH = Quantity(field="epoch", title="epoch", write=numbers.general, tooltip=".4~g")
 CONSENSUS = Quantity(
     field="consensus",
@@ -95,7 +96,7 @@ class Point:
 def curve_figures(series: Sequence[Series]) -> list[Figure]:
     """Accuracy and loss by epoch, by time (a chart for each clock) and by bytes, as far as they were evaluated.
 
-    Last, where workers had weights of their own, how far these were apart.
+    Beside those by epoch the training loss and, where workers had weights of their own, how far these were apart.
     """
     curves = {one.label: curve(one) for one in series}
     most = max(20, MOST_POINTS // max(1, len(series)))
@@ -110,11 +111,20 @@ def curve_figures(series: Sequence[Series]) -> list[Figure]:
     senders = [one for one in known if any(point.mean(BYTES) for point in curves[one.label])]
     panels.append(("bytes", BYTES, senders, "by bytes", "Sent by all nodes; who sends nothing is not drawn."))
     drawn = [(y, *panel) for panel in panels for y in (ACCURACY, LOSS)]
+    trained = "Mean over the samples that were trained on since the evaluation before; no test sample is among them."
+    drawn.append((TRAIN_LOSS, "epoch", EPOCH, known, "by epoch", trained))
     loose = [one for one in known if any((point.mean(CONSENSUS) or 0.0) > ROUNDING for point in curves[one.label])]
     apart = "Root mean square of how far the nodes' weights are from their mean; who always agrees is not drawn."
     drawn.append((CONSENSUS, "epoch", EPOCH, loose, "by epoch", apart))
     return [
-        line_figure(f"{y.field.removeprefix('test_')}-by-{key}", f"{y.title} {words}", caption, x, y, with_values)
+        line_figure(
+            f"{y.field.removeprefix('test_').replace('_', '-')}-by-{key}",
+            f"{y.title} {words}",
+            caption,
+            x,
+            y,
+            with_values,
+        )
         for y, key, x, shown, words, caption in drawn
         if (with_values := {one: curves[one.label] for one in shown if _any(y, curves[one.label])})
     ]
@@ -146,7 +156,7 @@ def curve(series: Series) -> list[Point]:
     for rows in zip(*(run.history for run in series.runs), strict=False):
         columns = {
             quantity.field: [row[quantity.field] for row in rows]
-            for quantity in (EPOCH, SECONDS, BYTES, ROUND, ACCURACY, LOSS, CONSENSUS, WORST, GAIN)
+            for quantity in (EPOCH, SECONDS, BYTES, ROUND, ACCURACY, LOSS, TRAIN_LOSS, CONSENSUS, WORST, GAIN)
         }
         points.append(Point({name: None if None in column else estimate(column) for name, column in columns.items()}))
     return points

@@ -6,7 +6,7 @@ from math import ceil
 
 import altair as alt
 
-from manyhands.report.clients import HEIGHT, WORSE
+from manyhands.report.each import HEIGHT, WORSE
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.pictures import HEAT
 from manyhands.report.replies import KINDS, SKIPPED, counted, in_words
