@@ -24,6 +24,19 @@ def test_figures_lie_beside_the_page(finished: Path, tmp_path: Path, capsys: pyt
     assert all(Path(figure).stat().st_size for figure in written["figures"])
 
 
+def test_the_files_that_are_promised_are_written(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--figures", "--tables", "--json"]
+    assert main(["report", str(finished), "--out", str(tmp_path / "page.html"), *flags]) == 0
+    names = {file.name for file in tmp_path.rglob("*.*")}
+    assert names >= {"training_curves.png", "per_class_accuracy.png", "confusion_matrix.png"}
+    assert names >= {"speedup_analysis.png", "baseline_vs_distributed_comparison.png"}
+    assert names >= {"performance_comparison.csv", "test_summary.json"}
+    told = json.loads(capsys.readouterr().out)
+    assert {Path(file).name for file in (*told["figures"], *told["tables"])} == names - {"page.html"}
+
+
 def test_one_folder_keeps_its_page_and_several_have_theirs_here(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

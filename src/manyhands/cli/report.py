@@ -7,9 +7,19 @@ from pathlib import Path
 
 from manyhands.cli.flags import parse
 
-DESCRIPTION = """Make one HTML page of runs and studies: curves, tables, partitions and confusion matrices.
+DESCRIPTION = """Make one HTML page of runs and studies, of a benchmark, or of predictions.
 
-The page needs no network and nothing beside it. Runs that are damaged or under way are shown as such."""
+First who won on accuracy, on time to an accuracy and on bytes, by how much and how sure; then curves, tables, mistakes,
+traffic, partitions, and each run with all that is needed to repeat it. The page needs no network and nothing beside it.
+Runs that are damaged or under way are shown as such.
+
+--figures writes each chart as SVG and PNG, and these, of several charts: training_curves (accuracy, test and training
+loss), speedup_analysis (speedup, efficiency, where the time goes), per_class_accuracy, confusion_matrix (one for each
+strategy, its seeds added up), baseline_vs_distributed_comparison (accuracy, speedup and bytes beside one worker).
+
+--tables writes each table as CSV, Markdown and LaTeX: performance_comparison.csv has a row for each strategy, its
+quantities as plain numbers with half of the 95 % interval; and test_summary.json has each run's final evaluation, and
+who was first and by how much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +27,13 @@ class Report:
     """What ``manyhands report`` takes."""
 
     runs: tuple[Path, ...]
-    """folders of runs, studies or a benchmark, or folders that hold some"""
+    """folders of runs or studies, or folders that hold some; or one folder of a benchmark or of predictions"""
     out: Path | None = None
     """the page; default: report.html in the one folder given, or here if there are several"""
     figures: bool = False
-    """write each figure as SVG and PNG too, into a folder figures beside the page"""
+    """write the figures as SVG and PNG too, into a folder figures beside the page"""
     tables: bool = False
-    """write each table as CSV, Markdown and LaTeX too, into a folder tables beside the page"""
+    """write the tables as CSV, Markdown, LaTeX and JSON too, into a folder tables beside the page"""
     target: float | None = None
     """accuracy for which the time is reported, e.g. 0.95; default: the highest that half reached, in every condition"""
     json: bool = False

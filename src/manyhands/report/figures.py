@@ -15,9 +15,12 @@ WIDTH = 520  # pixels of a chart that on the page is as wide as there is room
 def write_figures(contents: Contents, folder: Path) -> list[Path]:
     """Write every chart as ``folder/KEY.svg`` and ``.png``, on white; returns the files.
 
-    Raises UserError where the folder cannot be written.
+    Beside the page's they are those of `manyhands.report.panels`, each of several charts. Raises UserError where the
+    folder cannot be written.
     """
-    return write_charts(contents.figures, folder)
+    from manyhands.report.panels import named_figures
+
+    return write_charts([*named_figures(contents), *contents.figures], folder)
 
 
 def write_charts(figures: Sequence[Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -46,6 +49,6 @@ def _whole(figure: Figure) -> Json:
     spec = {
         **figure.spec,
         "config": {**THEME, "background": "white"},
-        "title": {"text": figure.title, "anchor": "start"},
+        "title": {"text": figure.title, "anchor": "start", "offset": 22 if "concat" in figure.spec else 6},
     }
     return spec | ({"width": WIDTH} if figure.wide else {})
