@@ -128,3 +128,25 @@ def test_bad_input(flags: list[str], words: str, capsys: pytest.CaptureFixture[s
     assert error.count("\n") == 1
     assert words in error
     assert not Path("out").exists()
+
+
+def test_predictions_have_a_page_and_report_makes_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TINY, "--strategies", "all-reduce", "gossip", "--workers", "2", "4", "--network", "1G", "wan"]) == 0
+    page = Path("out/report.html")
+    text = page.read_text(encoding="utf-8")
+    assert "Predictions for mnist-mini/logistic" in text
+    assert "1G, batch 32: the shortest epoch is that of" in text
+    assert text.count('class="plot"') == 4
+    capsys.readouterr()
+    page.unlink()
+    assert main(["report", "out"]) == 0
+    assert capsys.readouterr().out == "out/report.html\n"
+    assert page.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"task": "a", "profile": {}, "predictions": [{}]}'])
+def test_damaged_predictions_are_told(content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out").mkdir()
+    Path("out/prediction.json").write_text(content)
+    assert main(["report", "out"]) == 2
+    assert "prediction.json is damaged: predict again" in capsys.readouterr().err

@@ -74,6 +74,7 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.cli.progress import counting
     from manyhands.measure.predict import check_profile, predict
     from manyhands.report.prediction import terminal_prediction, write_prediction
+    from manyhands.report.prediction_page import write_prediction_page
     from manyhands.runs.folder import RunFolder, new_run_path
 
     predictor = _predictor(options)
@@ -89,8 +90,9 @@ def run(argv: Sequence[str]) -> int:
     folder = RunFolder.create(output.out or new_run_path(Path("runs"), "predict"), {"prediction.json": content})
     with terminal.bar("making pictures", None, ""):
         pictures = write_prediction(content, folder.path)
+        page = write_prediction_page(content, folder.path / "report.html")
     if output.json:
-        files = {"folder": str(folder.path), "pictures": list(map(str, pictures))}
+        files = {"folder": str(folder.path), "report": str(page), "pictures": list(map(str, pictures))}
         print(json.dumps(files | content))
         return 0
     if not output.quiet:

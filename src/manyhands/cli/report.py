@@ -48,21 +48,29 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.report.export import write_tables
     from manyhands.report.figures import write_figures
     from manyhands.report.page import write_page
+    from manyhands.report.prediction import write_prediction
+    from manyhands.report.prediction_page import is_prediction, read_prediction, write_prediction_page
     from manyhands.report.times import check_target
 
-    if len(options.runs) == 1 and is_bench(options.runs[0]) and not options.out:
-        page, figures = write_bench(options.runs[0])
-        return _show(page, figures if options.figures else [], options.json)
-    page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
     check_target(options.target)
+    page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
+    if len(options.runs) == 1 and is_bench(options.runs[0]):
+        page, files = write_bench(options.runs[0], page, figures=options.figures, tables=options.tables)
+        return _show(page, files, [], options.json)
+    if len(options.runs) == 1 and is_prediction(options.runs[0]):
+        content = read_prediction(options.runs[0])
+        write_prediction_page(content, page)
+        return _show(
+            page, write_prediction(content, page.parent / "figures") if options.figures else [], [], options.json
+        )
     contents = Contents.read(options.runs, options.target)
     page = write_page(contents, page)
     figures = write_figures(contents, page.parent / "figures") if options.figures else []
     tables = write_tables(contents, page.parent / "tables") if options.tables else []
-    return _show(page, figures, options.json, tables)
+    return _show(page, figures, tables, options.json)
 
 
-def _show(page: Path, figures: Sequence[Path], as_json: bool, tables: Sequence[Path] = ()) -> int:
+def _show(page: Path, figures: Sequence[Path], tables: Sequence[Path], as_json: bool) -> int:
     if as_json:
         files = {"figures": list(map(str, figures)), "tables": list(map(str, tables))}
         print(json.dumps({"report": str(page), **files}))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from manyhands.errors import UserError
 from manyhands.report.bench_charts import cell_text
 from manyhands.report.figure import Figure
+from manyhands.report.figure import Table as PageTable
 from manyhands.runs.files import Json, read_record
 
 if TYPE_CHECKING:
@@ -65,16 +66,45 @@ def is_bench(folder: Path) -> bool:
     return (folder / RESULT).is_file()
 
 
-def write_bench(folder: Path) -> tuple[Path, list[Path]]:
-    """Write ``report.html`` and ``figures/*.png|svg`` into a benchmark's folder; returns the page and the pictures."""
+def write_bench(
+    folder: Path, page: Path | None = None, *, figures: bool = True, tables: bool = False
+) -> tuple[Path, list[Path]]:
+    """Write the page of a benchmark's folder, by default ``report.html`` in it; returns it and the other files.
+
+    ``figures``: also ``figures/*.png|svg`` beside it. ``tables``: also ``tables/*.md|tex``, where the benchmark itself
+    writes its CSV.
+    """
     from manyhands.report.bench_figures import bench_figures
+    from manyhands.report.export import files_of, write_texts
     from manyhands.report.figures import write_charts
     from manyhands.report.page import write_html
 
     view = BenchView.read(folder)
+    page = page or folder / PAGE
     sections = bench_figures(view)
-    files = write_charts([figure for figures in sections.values() for figure in figures], folder / "figures")
-    return write_html(_render(view, sections), folder / PAGE), files
+    files = []
+    if figures:
+        drawn = [figure for figures_ in sections.values() for figure in figures_]
+        files += write_charts(drawn, page.parent / "figures")
+    if tables:
+        texts = files_of([_as_table(table) for table in view.tables])
+        files += write_texts(
+            {name: text for name, text in texts.items() if not name.endswith(".csv")}, page.parent / "tables"
+        )
+    return write_html(_render(view, sections), page), files
+
+
+def _as_table(table: Json) -> PageTable:
+    meanings = [f"{column['heading']}: {column['meaning']}." for column in table["columns"] if column.get("meaning")]
+    return PageTable(
+        key=table["key"],
+        title=table["title"],
+        words=" ".join(filter(None, [table["words"], *meanings])),
+        header=[column["heading"] for column in table["columns"]],
+        rows=[
+            [cell_text(row.get(column["key"]), column["unit"]) for column in table["columns"]] for row in table["rows"]
+        ],
+    )
 
 
 def _render(view: BenchView, sections: dict[str, list[Figure]]) -> str:

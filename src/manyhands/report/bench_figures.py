@@ -1,5 +1,6 @@
 """What is drawn of each kind of benchmark, by the key of the table that it shows."""
 
+from manyhands.report.agreement import agreement_figure, error_figure
 from manyhands.report.bench import BenchView
 from manyhands.report.bench_charts import interval_figure, line_figure, stacked_figure, value_of
 from manyhands.report.figure import Figure
@@ -19,6 +20,7 @@ def bench_figures(view: BenchView) -> dict[str, list[Figure]]:
         "overlap": _overlap,
         "load": _load,
         "accuracy": _accuracy,
+        "configurations": _agreement,
     }
     made = {key: makers[key](table) for table in view.tables if (key := table["key"]) in makers}
     return {key: figures for key, figures in made.items() if figures}
@@ -239,6 +241,22 @@ def _load(table: Json) -> list[Figure]:
         + (" Diamonds: measured by the kernel, headers included." if measured else ""),
         log_x=True, log_y=True,
     )  # fmt: skip
+
+
+def _agreement(table: Json) -> list[Figure]:
+    """Of a validation: each configuration's predicted against its measured time, and how far off it is."""
+    return [
+        *agreement_figure(
+            table, "predicted", "measured", label="configuration", key="predicted-against-measured",
+            title="Predicted against measured",
+            caption="Seconds of a step; each dot is a configuration. On the line both are the same; the shade is 10 % "
+            "to either side." + QUARTILES,
+        ),
+        *error_figure(
+            table, "error", label="configuration", key="prediction-error", title="Error of each prediction",
+            caption="Predicted / mean measured − 1; the shade is 10 % to either side.",
+        ),
+    ]  # fmt: skip
 
 
 def _accuracy(table: Json) -> list[Figure]:
