@@ -14,7 +14,7 @@ from manyhands.runs.files import Json
 
 WORSE = "#d9541e"
 MOST_LINES = 100  # with a line each; more are drawn as bands
-MOST_VALUES = 3000  # in one picture of lines
+MOST_VALUES = 1500  # in one picture of lines
 HEIGHT = 200
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles that the bands show
 BANDS = "From the outside in: between 5 % and 95 % and between 25 % and 75 % of the {}; the line is the median."
@@ -67,6 +67,11 @@ def mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def short(value: float | None) -> float | None:
+    """As exact as a picture can show it."""
+    return None if value is None else float(f"{value:.4g}")
+
+
 def y_axis(y: Quantity, field: str = "y") -> alt.Y:
     """An axis of a quantity that begins at zero."""
     options: Json = {"title": None, "tickCount": 5} | ({"labelExpr": y.label} if y.label else {})
@@ -81,7 +86,7 @@ def _lines(at: list[int], each: Values, y: Quantity, who: str, unit: str) -> Jso
     known.sort(key=lambda place: columns[place][-1] or 0.0, reverse=y in (LOSS, TRAIN_LOSS))
     worst = set(known[: -(-len(known) // 10)])
     lines = [
-        {"who": place, "worst": place in worst, "x": at, "y": list(columns[place])}
+        {"who": place, "worst": place in worst, "x": at, "y": [short(value) for value in columns[place]]}
         for place in reversed(known)  # the worst last, on top
     ]
     base = alt.Chart(alt.NamedData("each")).transform_flatten(["x", "y"])
@@ -95,7 +100,7 @@ def _lines(at: list[int], each: Values, y: Quantity, who: str, unit: str) -> Jso
     )
     thick = alt.Chart(alt.NamedData("mean")).mark_line(color=INK, clip=True).encode(x=_x_axis(unit), y=y_axis(y))
     whole = alt.layer(thin, thick).properties(width="container", height=HEIGHT)
-    means = [{"x": x, "y": mean(values)} for x, values in zip(at, each, strict=True)]
+    means = [{"x": x, "y": short(mean(values))} for x, values in zip(at, each, strict=True)]
     return to_spec(whole, each=lines, mean=means)
 
 

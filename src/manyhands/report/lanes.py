@@ -14,7 +14,7 @@ from manyhands.runs.trace import Kind, Span
 STEPS = 4  # that are drawn
 FURTHEST = 40  # steps that are drawn until the first communication is seen
 MOST_LANES = 10
-MOST_SPANS = 320
+MOST_SPANS = 240
 NARROWEST = 1 / 1500  # of the picture: what is shorter cannot be seen
 WRITTEN = 0.1  # of the picture: a name has room in what is longer
 LANE = 38  # height of a node's two lanes, in pixels
