@@ -129,7 +129,9 @@ def _time(rows: Sequence[Row], clock: str, target: float | None) -> Answer:
     if target is None or answer.winner is None:
         return answer
     competing = _competitors(on_clock)
-    said = [f"Of {len(competing)} that compete {1 + len(answer.rivals)} reached it."] if len(competing) > 2 else []
+    reached = 1 + len(answer.rivals)
+    few = f"Of {len(competing)} that compete {reached} reached it."
+    said = [few if reached < len(competing) else f"All {reached} reached it."] if len(competing) > 2 else []
     others = dict.fromkeys(row.series.clock for row in rows if row.series.clock != clock)
     for other in others:  # whose times are never compared with these
         times = [(row.series, row.series.estimate(quantity)) for row in rows if row.series.clock == other]

@@ -73,9 +73,9 @@ def short(value: float | None) -> float | None:
 
 
 def y_axis(y: Quantity, field: str = "y") -> alt.Y:
-    """An axis of a quantity that begins at zero."""
+    """An axis that begins at zero, but for training losses: at workers these hardly differ."""
     options: Json = {"title": None, "tickCount": 5} | ({"labelExpr": y.label} if y.label else {})
-    scale = alt.Scale(domain=[0, 1]) if y is ACCURACY else alt.Scale(zero=True)
+    scale = alt.Scale(domain=[0, 1]) if y is ACCURACY else alt.Scale(zero=y is not TRAIN_LOSS)
     return alt.Y(f"{field}:Q", axis=alt.Axis(**options), scale=scale)
 
 

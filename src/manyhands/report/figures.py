@@ -48,7 +48,7 @@ def _whole(figure: Figure) -> Json:
     """The specification with all that the page gives to it: theme, width, ground and title."""
     spec = {
         **figure.spec,
-        "config": {**THEME, "background": "white"},
+        "config": {**THEME, "background": "white", "padding": 12},
         "title": {"text": figure.title, "anchor": "start", "offset": 22 if "concat" in figure.spec else 6},
     }
     return spec | ({"width": WIDTH} if figure.wide else {})

@@ -199,7 +199,10 @@ def find_runs(path: Path) -> list[Path]:
     else:
         runs = sorted(record.parent for record in path.rglob("run.json"))
     if not runs:
-        raise UserError(f"no run in {path}: a run's folder holds run.json, a study's folder holds study.json")
+        raise UserError(
+            f"no run in {path}: a run's folder holds run.json, a study's folder study.json; "
+            f"manyhands compare --out {path} makes some there"
+        )
     return runs
 
 
