@@ -58,5 +58,5 @@ def test_the_page_and_its_tables_can_lie_elsewhere(tmp_path: Path) -> None:
     folder = validation(tmp_path / "v")
     page, files = write_bench(folder, tmp_path / "new" / "page.html", figures=False, tables=True)
     assert "Predicted against measured" in page.read_text(encoding="utf-8")
-    assert {file.name for file in files} == {"configurations.md", "configurations.tex"}
+    assert {file.name for file in files["tables"]} == {"configurations.md", "configurations.tex"}
     assert list(folder.iterdir()) == [folder / "result.json"]

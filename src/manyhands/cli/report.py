@@ -38,11 +38,14 @@ class Report:
     """accuracy for which the time is reported, e.g. 0.95; default: the highest that half reached, in every condition"""
     json: bool = False
     """print one JSON object instead of text"""
+    quiet: bool = False
+    """print nothing but errors and the place of the page"""
 
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Report, argv, "manyhands report", DESCRIPTION)
 
+    from manyhands import terminal
     from manyhands.report.bench import is_bench, write_bench
     from manyhands.report.contents import Contents
     from manyhands.report.export import write_tables
@@ -53,29 +56,31 @@ def run(argv: Sequence[str]) -> int:
     from manyhands.report.times import check_target
 
     check_target(options.target)
-    page = options.out or (options.runs[0] if len(options.runs) == 1 else Path()) / "report.html"
-    if len(options.runs) == 1 and is_bench(options.runs[0]):
-        page, files = write_bench(options.runs[0], page, figures=options.figures, tables=options.tables)
-        return _show(page, files, [], options.json)
-    if len(options.runs) == 1 and is_prediction(options.runs[0]):
-        content = read_prediction(options.runs[0])
-        write_prediction_page(content, page)
-        return _show(
-            page, write_prediction(content, page.parent / "figures") if options.figures else [], [], options.json
-        )
-    contents = Contents.read(options.runs, options.target)
-    page = write_page(contents, page)
-    figures = write_figures(contents, page.parent / "figures") if options.figures else []
-    tables = write_tables(contents, page.parent / "tables") if options.tables else []
-    return _show(page, figures, tables, options.json)
+    only = options.runs[0] if len(options.runs) == 1 else None
+    page = options.out or (only or Path()) / "report.html"
+    figures, tables = page.parent / "figures", page.parent / "tables"
+    files: dict[str, list[Path]] = {"figures": [], "tables": []}
+    with terminal.bar("making the page", None, "") as line:
+        if only and is_bench(only):
+            page, files = write_bench(only, page, figures=options.figures, tables=options.tables)
+        elif only and is_prediction(only):
+            content = read_prediction(only)
+            write_prediction_page(content, page)
+            files["figures"] = write_prediction(content, figures) if options.figures else []
+        else:
+            contents = Contents.read(options.runs, options.target)
+            write_page(contents, page)
+            line.move(what="making figures and tables")
+            files["figures"] = write_figures(contents, figures) if options.figures else []
+            files["tables"] = write_tables(contents, tables) if options.tables else []
+    return _show(page, files, options)
 
 
-def _show(page: Path, figures: Sequence[Path], tables: Sequence[Path], as_json: bool) -> int:
-    if as_json:
-        files = {"figures": list(map(str, figures)), "tables": list(map(str, tables))}
-        print(json.dumps({"report": str(page), **files}))
+def _show(page: Path, files: dict[str, list[Path]], options: Report) -> int:
+    if options.json:
+        print(json.dumps({"report": str(page)} | {name: list(map(str, group)) for name, group in files.items()}))
         return 0
-    for file in (*figures, *tables):
+    for file in () if options.quiet else (*files["figures"], *files["tables"]):
         print(file)
     print(page)
     return 0

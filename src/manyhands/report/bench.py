@@ -68,8 +68,8 @@ def is_bench(folder: Path) -> bool:
 
 def write_bench(
     folder: Path, page: Path | None = None, *, figures: bool = True, tables: bool = False
-) -> tuple[Path, list[Path]]:
-    """Write the page of a benchmark's folder, by default ``report.html`` in it; returns it and the other files.
+) -> tuple[Path, dict[str, list[Path]]]:
+    """Write the page of a benchmark's folder, by default ``report.html`` in it; returns it and all other files.
 
     ``figures``: also ``figures/*.png|svg`` beside it. ``tables``: also ``tables/*.md|tex``, where the benchmark itself
     writes its CSV.
@@ -82,15 +82,14 @@ def write_bench(
     view = BenchView.read(folder)
     page = page or folder / PAGE
     sections = bench_figures(view)
-    files = []
+    files: dict[str, list[Path]] = {"figures": [], "tables": []}
     if figures:
-        drawn = [figure for figures_ in sections.values() for figure in figures_]
-        files += write_charts(drawn, page.parent / "figures")
+        drawn = [figure for group in sections.values() for figure in group]
+        files["figures"] = write_charts(drawn, page.parent / "figures")
     if tables:
         texts = files_of([_as_table(table) for table in view.tables])
-        files += write_texts(
-            {name: text for name, text in texts.items() if not name.endswith(".csv")}, page.parent / "tables"
-        )
+        texts = {name: text for name, text in texts.items() if not name.endswith(".csv")}
+        files["tables"] = write_texts(texts, page.parent / "tables")
     return write_html(_render(view, sections), page), files
 
 
