@@ -11,12 +11,13 @@ from manyhands import __version__
 from manyhands.cli.main import COMMANDS, main
 from pseudo_terminal import HIDE, SHOW, STYLE, in_a_terminal, lines
 
-# Seconds of the processor rather than of the wall: other tests may run beside this one.
-HELP = """
-import sys, time
-from manyhands.cli.main import main
-assert main(sys.argv[1:]) == 0
-print(time.process_time(), "torch" in sys.modules)
+SLOW_TO_IMPORT = {"torch", "altair", "vl_convert", "jinja2", "networkx", "pandas", "pooch", "safetensors", "starlette"}
+HELP = f"""
+import sys
+from manyhands.cli.main import COMMANDS, main
+for command in ([], *([name] for name in COMMANDS)):
+    assert main([*command, "--help"]) == 0
+    assert not {SLOW_TO_IMPORT} & set(sys.modules), command
 """
 TINY = ["train", "--task", "mnist-mini/logistic", "--batch-size", "100", "--epochs", "1"]
 COMPARE = ["compare", *TINY[1:], "--cluster", "simulated", "--strategies", "gossip"]
@@ -38,13 +39,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"manyhands {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=str)
-def test_help_answers_in_half_a_second_without_torch(command: tuple[str, ...]) -> None:
-    argv = [sys.executable, "-c", HELP, *command, "--help"]
-    answers = [subprocess.run(argv, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    seconds, torch = zip(*(answer.splitlines()[-1].split() for answer in answers), strict=True)
-    assert set(torch) == {"False"}
-    assert min(map(float, seconds)) < 0.5
+def test_help_imports_nothing_that_takes_long() -> None:
+    answer = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -19,7 +19,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("manyhands.training.precision.PROBE_SECONDS", 0.05)
 
 
-@pytest.mark.parametrize("command", [*([name] for name in COMMANDS if name != "bench"), *(["bench", k] for k in KINDS)])
+SINGLE = [name for name in COMMANDS if name not in ("bench", "ui")]
+"""all but one of several commands, and one that serves a page until it is stopped"""
+
+
+@pytest.mark.parametrize("command", [*([name] for name in SINGLE), *(["bench", kind] for kind in KINDS)])
 def test_every_command_takes_both(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     words = capsys.readouterr().out.split()
