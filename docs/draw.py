@@ -18,8 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import talk
-
 from manyhands import lab
 from manyhands.cli import compare
 from manyhands.cli.arguments import parse_specification
@@ -85,8 +83,6 @@ class Runs:
 def figure(picture: Picture, runs: Runs) -> Figure:
     """The report's figure; raises KeyError if the runs have none of that key."""
     done = [runs(each) for command in picture.commands for each in specifications(command)]
-    if picture.key == talk.KEY:
-        return talk.figure(done[-1])
     figures = [figure for group in study_figures(summary_rows(done)).values() for figure in group]
     figures += run_figures(done[-1], "run")
     return {figure.key: figure for figure in figures}[picture.key]
