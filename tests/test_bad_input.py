@@ -281,7 +281,7 @@ def test_a_disk_that_is_full_from_the_start(
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(
     refused: Refused, full_after: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full_after(6)  # run.json, partition.json, and the first two checkpoints' two files each
+    full_after(7)  # run.json, partition.json, the first two checkpoints' two files each, and trace.json between them
     refused(["train", *TINY, "--epochs", "3"], "No space left on device")
     run = RunFolder(Path("out"))
     assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["000001"]

@@ -21,6 +21,7 @@ from manyhands.tasks.task import Task
 FILES = {
     "run.json",
     "history.jsonl",
+    "workers.jsonl",
     "ledger.json",
     "trace.json",
     "partition.json",
