@@ -34,6 +34,8 @@ class Value:
                 named = True
                 continue
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            if isinstance(value, bool):
+                named, text = True, text.lower()  # "true" alone would say nothing
             parts.append(f"{field.name}={text}" if named else text)
             named = named or isinstance(value, tuple)
         return f"{self.name}:{','.join(parts)}" if parts else self.name
