@@ -267,6 +267,14 @@ def test_a_run_is_started_seen_to_finish_and_another_one_stopped(page: Any, runn
     page.get_by_role("button", name="Resume").wait_for()  # as soon as the command has ended
 
 
+@pytest.mark.parametrize("what", ["run", "compare"])
+def test_what_was_not_here_is_shown_once_it_is(page: Any, running: Running, fake: ModuleType, what: str) -> None:
+    page.goto(f"{running.base}/{what}?id=late-{what}")
+    page.wait_for_selector("text=To all runs")
+    fake.write_run(running.root / f"late-{what}", "gossip")
+    page.wait_for_selector("figure[data-key=test_accuracy]" if what == "run" else "table.summary")
+
+
 @pytest.mark.parametrize("place", ["/", "/run?id=done", "/compare?id=six", "/new"])
 def test_a_narrow_window_holds_all(browser: Any, running: Running, place: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme="dark")

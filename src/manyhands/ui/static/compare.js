@@ -16,7 +16,8 @@ export function compare(main, query) {
   const chooser = h("div", { class: "chooser", hidden: true });
   const learning = h("div", { class: "figures" });
   const differ = h("section", { class: "differ" });
-  main.replaceChildren(head, notes, summary, chooser, learning, differ);
+  const parts = [head, notes, summary, chooser, learning, differ];
+  main.replaceChildren(...parts);
 
   const attempt = (path) => async () => {
     failure = "";
@@ -80,6 +81,7 @@ export function compare(main, query) {
       main.replaceChildren(h("h1", {}, "Nothing to compare"), ...problems([error.message]), h("p", {}, h("a", { href: "/" }, "To all runs")));
       return;
     }
+    if (!head.isConnected) main.replaceChildren(...parts); // it was not here a moment ago
     useTheme(content.theme);
     render();
   }

@@ -24,7 +24,8 @@ export function run(main, query) {
   const results = h("section", { hidden: true, "aria-labelledby": "results" },
     h("h2", { id: "results" }, "Data and results"), whole);
   const about = h("section", {});
-  main.replaceChildren(head, notes, output, tiles, chooser, learning, nodes, results, about);
+  const parts = [head, notes, output, tiles, chooser, learning, nodes, results, about];
+  main.replaceChildren(...parts);
   document.title = `${id} · manyhands`;
 
   const attempt = (path) => async () => {
@@ -130,6 +131,7 @@ export function run(main, query) {
       main.replaceChildren(h("h1", {}, "Not here"), ...problems([error.message]), h("p", {}, h("a", { href: "/" }, "To all runs")));
       return;
     }
+    if (!head.isConnected) main.replaceChildren(...parts); // it was not here a moment ago
     if (content.theme) useTheme(content.theme);
     render();
     await loadWhole();
