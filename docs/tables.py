@@ -5,7 +5,6 @@ It stands between ``<!-- NAME -->`` and ``<!-- end -->``, so that the pages can 
 usage: python docs/tables.py
 """
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -23,8 +22,7 @@ from manyhands.report.numbers import size
 from manyhands.strategies import STRATEGIES, FedAvg, Strategy, formula
 from manyhands.tasks.models import build
 
-ROOT = Path(__file__).parents[1]
-PAGES = ROOT / "docs" / "strategies"
+PAGES = Path(__file__).parent / "strategies"
 WORKERS, BATCH = 8, 32
 MODELS = {
     "LeNet-5 on MNIST": ("lenet5", (1, 28, 28), 60_000),
@@ -37,7 +35,7 @@ SHARED = {option.name for option in fields(FedAvg)}
 
 def facts(strategy: Strategy) -> str:
     """The paper and the source."""
-    source = Path(inspect.getsourcefile(type(strategy)) or "").resolve().relative_to(ROOT.resolve())
+    source = Path("src", *type(strategy).__module__.split(".")).with_suffix(".py")
     return f"- Paper: [{strategy.paper}]({strategy.url})\n- Source: [`{source.name}`](../../{source})"
 
 
