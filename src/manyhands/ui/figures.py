@@ -8,7 +8,7 @@ from math import ceil
 import altair as alt
 
 from manyhands.report import numbers
-from manyhands.report.curves import EPOCH, Point, Quantity, curve, line_figure
+from manyhands.report.curves import BYTES, EPOCH, Point, Quantity, curve, line_figure
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.lanes import COLOURS, WORDS
 from manyhands.report.series import Series
@@ -35,13 +35,7 @@ RATE = Quantity(
     tooltip=".4~s",
     label="format(datum.value, '~s')",
 )
-SENT = Quantity(
-    field="bytes",
-    title="Bytes sent",
-    write=numbers.size,
-    tooltip=".4~s",
-    label="replace(format(datum.value, '~s'), /[kMGTPE]?$/, '\u00a0$&B')",
-)
+SENT = replace(BYTES, title="Bytes sent", log=False)
 
 
 def thinned(run: RunView) -> RunView:
