@@ -2,7 +2,7 @@ import pytest
 
 from manyhands.report import numbers
 from manyhands.report.numbers import Number
-from manyhands.report.statistics import Estimate
+from manyhands.statistics import Estimate
 
 
 @pytest.mark.parametrize(

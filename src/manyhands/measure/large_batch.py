@@ -14,7 +14,6 @@ from pathlib import Path
 
 from manyhands import lab
 from manyhands.errors import RunError, UserError
-from manyhands.measure.equivalence import interval
 from manyhands.measure.results import BenchFolder, Cell, Column, Spread, Table, percent
 from manyhands.runs.reading import RunView, final
 from manyhands.runs.recorder import Observer
@@ -168,17 +167,12 @@ def _rows(done: Sequence[tuple[Training, RunView]], samples: int) -> list[dict[s
                 "workers": specification.size,
                 "lr": specification.chosen_lr * lr_scale(rule, specification.size),
                 "steps": -(-samples // total),
-                "accuracy": _mean([final(view, "test_accuracy") for view in finished]),
-                "loss": _mean([final(view, "test_loss") for view in finished]),
+                "accuracy": Spread.of_mean(final(view, "test_accuracy") for view in finished),
+                "loss": Spread.of_mean(final(view, "test_loss") for view in finished),
                 "failed": len(group) - len(finished),
             }
         )
     return rows
-
-
-def _mean(values: Sequence[float | None]) -> Spread | None:
-    known = [value for value in values if value is not None]
-    return Spread(*interval(known), len(known)) if known else None
 
 
 def _sentences(rows: Sequence[dict[str, Cell]]) -> list[str]:

@@ -7,7 +7,7 @@ folders in ``runs/``. Pictures and the page are made of ``result.json`` by `many
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from typing import Any
 from manyhands.errors import UserError
 from manyhands.runs.environment import hardware, revision, versions
 from manyhands.runs.folder import FORMAT, RunFolder, disk_errors
+from manyhands.statistics import estimate
 
 RESULT = "result.json"
 TABLES = "tables"
@@ -50,6 +51,15 @@ class Spread:
             return cls(values[0], values[0], values[0], 1)
         low, middle, high = quantiles(values, n=4, method="inclusive")
         return cls(middle, low, high, len(values))
+
+    @classmethod
+    def of_mean(cls, values: Iterable[float | None]) -> "Spread | None":
+        """The mean over seeds with the ends of its 95 % interval (`estimate`), which a single seed has not."""
+        found = estimate(values)
+        if found is None:
+            return None
+        half = found.half or 0.0
+        return cls(found.mean, found.mean - half, found.mean + half, found.n)
 
     def map(self, function: Callable[[float], float]) -> "Spread":
         """The same of a monotonous function of the value; one that falls exchanges the ends."""

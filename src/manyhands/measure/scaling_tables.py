@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from manyhands.measure.equivalence import LEVEL, equivalence, interval
+from manyhands.measure.equivalence import LEVEL, equivalence
 from manyhands.measure.overlap import Overlap
 from manyhands.measure.results import Cell, Column, Spread, Table, percent
 from manyhands.measure.runner import Account
@@ -309,7 +309,7 @@ def _arm(name: str, workers: int, values: Sequence[float]) -> dict[str, Cell]:
         "strategy": name,
         "workers": workers,
         "seeds": len(values),
-        "accuracy": Spread(*interval(values), len(values)),
+        "accuracy": Spread.of_mean(values),
     }
 
 

@@ -11,12 +11,12 @@ from manyhands.report import numbers
 from manyhands.report.conditions import UNDISTURBED, by_condition, conditions
 from manyhands.report.numbers import Number
 from manyhands.report.series import Series
-from manyhands.report.statistics import Difference, Estimate, difference, estimate
 from manyhands.report.tables import Row
 from manyhands.report.times import common_target, goal
 from manyhands.runs import reading
 from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView
+from manyhands.statistics import Difference, Estimate, difference, estimate
 
 METHODS = (
     "The first is held against each of the others. Paired by seed: the mean of the differences seed by seed, "

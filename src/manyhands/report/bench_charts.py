@@ -10,8 +10,8 @@ from manyhands.report.curves import DASHES, log_ticks
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.pictures import names_axis
 from manyhands.report.series import INK, strategy_colours
-from manyhands.report.statistics import Estimate
 from manyhands.runs.files import Json
+from manyhands.statistics import Estimate
 
 HEIGHT = 240  # of a plot, in pixels
 BAR, STEP = 14, 28  # height of a bar, and of a bar with the space around it

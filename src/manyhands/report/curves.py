@@ -16,8 +16,8 @@ from manyhands.report.fairness import GAIN_WORDS, TESTED
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.numbers import Number
 from manyhands.report.series import INK, Series, colours
-from manyhands.report.statistics import Estimate, estimate
 from manyhands.runs.files import Json
+from manyhands.statistics import Estimate, estimate
 
 HEIGHT = 240  # of the plot, in pixels
 MOST_LABELS = 14  # as many lines of text as HEIGHT holds

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from manyhands.report.series import Series
-from manyhands.report.statistics import Estimate
 from manyhands.runs.clients import best_decile, spread, worst_decile
 from manyhands.runs.reading import RunView, final
+from manyhands.statistics import Estimate
 
 TESTED = "Each client is tested on its own share of the test set."
 WORDS = (

@@ -8,9 +8,9 @@ from manyhands.report import numbers
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.pictures import HEAT, MOST_CLASSES, names_axis
 from manyhands.report.series import INK, Series
-from manyhands.report.statistics import estimate
 from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView
+from manyhands.statistics import estimate
 
 STEP = 28  # height of a series, in pixels
 FEW = 3  # series that show all their pairs; more show MOST_PAIRS each

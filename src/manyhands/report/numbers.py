@@ -3,7 +3,7 @@
 import math
 from itertools import pairwise
 
-from manyhands.report.statistics import Estimate
+from manyhands.statistics import Estimate
 
 NONE = "–"
 _SPACE = "\u00a0"  # keeps a number and its unit on one line

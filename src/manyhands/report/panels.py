@@ -18,9 +18,9 @@ from manyhands.report.figure import Figure, to_spec
 from manyhands.report.mistakes import class_figures
 from manyhands.report.pictures import class_figure, heat_map, names_axis
 from manyhands.report.series import INK, Series, colours
-from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
 from manyhands.runs.files import Json
+from manyhands.statistics import Estimate
 
 WIDE = 420  # of a chart in a panel that on the page is as wide as there is room, in pixels
 MOST_CHARTS = 12  # in one panel

@@ -14,8 +14,8 @@ from manyhands.report.figure import Figure, to_spec
 from manyhands.report.figures import write_charts
 from manyhands.report.pictures import names_axis
 from manyhands.report.series import INK, strategy_colours
-from manyhands.report.statistics import Estimate
 from manyhands.runs.files import Json
+from manyhands.statistics import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,11 +10,11 @@ from manyhands.report.figure import Figure, to_spec
 from manyhands.report.numbers import Number
 from manyhands.report.pictures import names_axis
 from manyhands.report.series import INK, Series, colours
-from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
 from manyhands.report.times import Times
 from manyhands.runs.files import Json
 from manyhands.runs.reading import TimeShares, time_shares
+from manyhands.statistics import Estimate
 
 HEIGHT = 240  # of a line chart's plot, in pixels
 BAR, STEP = 14, 28  # height of a bar, and of a bar with the space around it

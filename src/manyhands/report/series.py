@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from manyhands.report.statistics import Estimate, estimate
 from manyhands.runs.files import Json
 from manyhands.runs.reading import BASELINE, RunView, find_baseline
+from manyhands.statistics import Estimate, estimate
 
 INK = "currentColor"
 # Each has a contrast of 3:1 or more on white and on the dark page, and all differ for normal, protan, deutan

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from manyhands.report import numbers
 from manyhands.report.figure import Table as PageTable
 from manyhands.report.series import Series, collect_series
-from manyhands.report.statistics import Estimate
 from manyhands.runs import reading
 from manyhands.runs.reading import RunView
+from manyhands.statistics import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table

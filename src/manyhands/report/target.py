@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from manyhands.report import numbers
 from manyhands.report.figure import Table as PageTable
 from manyhands.report.series import Series
-from manyhands.report.statistics import Estimate
 from manyhands.report.tables import Row
 from manyhands.report.times import goal
 from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView
+from manyhands.statistics import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,9 +9,9 @@ from manyhands.report import numbers
 from manyhands.report.conditions import UNDISTURBED, conditions
 from manyhands.report.figure import Table as PageTable
 from manyhands.report.series import Series
-from manyhands.report.statistics import Estimate, estimate
 from manyhands.report.tables import Row
 from manyhands.runs.reading import seconds_to_accuracy
+from manyhands.statistics import Estimate, estimate
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,10 +12,10 @@ from manyhands.report.curves import BYTES, EPOCH, Point, Quantity, curve, line_f
 from manyhands.report.figure import Figure, to_spec
 from manyhands.report.lanes import COLOURS, WORDS
 from manyhands.report.series import Series
-from manyhands.report.statistics import estimate
 from manyhands.runs.files import Json
 from manyhands.runs.reading import RunView
 from manyhands.runs.trace import Kind
+from manyhands.statistics import estimate
 
 MOST_POINTS = 250  # of a line
 MOST_NODES = 24  # with a bar each

@@ -1,7 +1,7 @@
 """Means over seeds and their differences, with the interval that says how much they can be trusted."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -45,8 +45,8 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
     """The mean of ``first`` less that of ``second``, whose values are given by seed; at least one of each.
 
     Over the same seeds the interval is that of the differences seed by seed, since what a seed decides (first weights,
-    order, partition) then falls out of them. Otherwise it is Welch's (1947, https://doi.org/10.1093/biomet/34.1-2.28):
-    t₀.₉₇₅(ν) · √(s₁² / n₁ + s₂² / n₂), its degrees of freedom ν rounded down.
+    order, partition) then falls out of them. Otherwise it is Welch's, t₀.₉₇₅(ν) times the standard
+    error of `welch`, its degrees of freedom ν rounded down.
     """
     mean = math.fsum(first.values()) / len(first) - math.fsum(second.values()) / len(second)
     n = min(len(first), len(second))
@@ -56,13 +56,22 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
         paired = estimate([first[seed] - second[seed] for seed in first])
         assert paired is not None
         return Difference(paired, "paired by seed")
-    parts = [_variance(values.values()) / len(values) for values in (first, second)]
+    error, freedom = welch(list(first.values()), list(second.values()))
+    half = student_t(max(1, int(freedom))) * error if error else 0.0
+    return Difference(Estimate(mean, half, n), "Welch")
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+    """The standard error of the difference of two means, √(s₁² / n₁ + s₂² / n₂), and its degrees of freedom.
+
+    After Welch (1947, https://doi.org/10.1093/biomet/34.1-2.28); of two values or more each. Infinite degrees if the
+    values of each are all the same.
+    """
+    parts = [_variance(values) / len(values) for values in (first, second)]
     if sum(parts) == 0:
-        return Difference(Estimate(mean, 0.0, n), "Welch")
-    freedom = sum(parts) ** 2 / sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True)
-    )
-    return Difference(Estimate(mean, student_t(max(1, int(freedom))) * math.sqrt(sum(parts)), n), "Welch")
+        return 0.0, math.inf
+    below = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True))
+    return math.sqrt(sum(parts)), sum(parts) ** 2 / below
 
 
 def _variance(values: Iterable[float]) -> float:
@@ -71,24 +80,15 @@ def _variance(values: Iterable[float]) -> float:
     return math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1)
 
 
-def student_t(freedom: int, confidence: float = 0.95) -> float:
-    """The t that a Student variable of ``freedom`` degrees stays within, on both sides, with ``confidence``.
+def student_t(freedom: float, confidence: float = 0.95) -> float:
+    """The t that a Student variable of ``freedom`` degrees stays within, on both sides, with ``confidence``."""
+    from scipy.special import stdtrit  # a tenth of a second that most commands need not spend
 
-    By bisection of the closed form for whole degrees: Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
-    """
+    return float(stdtrit(freedom, (1 + confidence) / 2))
 
-    def within(angle: float) -> float:  # P(|T| <= tan(angle) sqrt(freedom))
-        sine, cosine = math.sin(angle), math.cos(angle)
-        odd = freedom % 2
-        term = cosine if odd else 1.0
-        total = 0.0 if freedom == 1 else term
-        for k in range(2 + odd, freedom - 1, 2):
-            term *= cosine * cosine * (k - 1) / k
-            total += term
-        return (angle + sine * total) * 2 / math.pi if odd else sine * total
 
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if within(middle) < confidence else (low, middle)
-    return math.tan(low) * math.sqrt(freedom)
+def student_below(t: float, freedom: float) -> float:
+    """P(T ≤ t) for Student's t with ``freedom`` degrees."""
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, t))
