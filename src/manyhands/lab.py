@@ -233,7 +233,7 @@ def _run(
         experiment.precision = choose_precision(experiment)
     folder = _open(experiment, path, resume)
     with _outcome(folder, resume):
-        recorder = Recorder(folder, len(experiment.task.train), specification.strategy.unit, observer)
+        recorder = Recorder(folder, specification, len(experiment.task.train), "simulated", observer)
         checkpoint = Checkpoint.load(folder) if resume else None
         if checkpoint:
             recorder.go_on_from(checkpoint)

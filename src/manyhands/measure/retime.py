@@ -17,7 +17,7 @@ from manyhands.errors import UserError
 from manyhands.measure.networks import NetworkKind
 from manyhands.runs.environment import hardware, revision, versions
 from manyhands.runs.folder import CLIENTS, HISTORY, WORKERS, RunFolder, disk_errors, new_run_path
-from manyhands.runs.recorder import Follow, write_accounts
+from manyhands.runs.recorder import Follow, write_ledger, write_trace
 from manyhands.runs.specification import Specification, read_specification
 from manyhands.tasks.partition import Iid
 from manyhands.tasks.registry import load_task, outline_task
@@ -90,14 +90,8 @@ def retime(
                     shutil.copyfile(original.path / name, path / name)
         for row in rows:
             folder.append_row(HISTORY, row)
-        write_accounts(
-            folder,
-            clock="simulated",
-            seconds=rehearsal.seconds,
-            ledgers=rehearsal.ledgers,
-            traces=rehearsal.traces,
-            workers=there.size,
-        )
+        write_ledger(folder, rehearsal.ledgers, "simulated", there.size, rehearsal.seconds)
+        write_trace(folder, rehearsal.traces, "simulated", there.size)
         folder.update_run(status="finished")
     except BaseException:
         folder.discard()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -15,6 +15,7 @@ from manyhands.errors import RunError, UserError
 from manyhands.runs.clients import DIGITS, Clients
 from manyhands.runs.folder import CLIENTS, HISTORY, ORDER, WORKERS, RunFolder
 from manyhands.runs.ledger import Ledger
+from manyhands.runs.specification import Specification
 from manyhands.runs.trace import Trace, encode
 from manyhands.training.evaluation import Evaluation
 
@@ -97,14 +98,46 @@ class Checkpoint:
             raise UserError(f"the checkpoint is of another run: it has {count} nodes, not {nodes}")
 
 
+class Counted(Protocol):
+    """What a row and the results take from a node; a `Node` has it, and so has the `Report` of one elsewhere."""
+
+    @property
+    def samples(self) -> int:
+        """training samples that it computed on"""
+
+    @property
+    def loss_sum(self) -> float:
+        """the training loss added up over ``loss_samples`` samples since the row before"""
+
+    @property
+    def loss_samples(self) -> int: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def trace(self) -> Trace: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A node's numbers as it tells them to another process."""
+
+    samples: int
+    loss_sum: float
+    loss_samples: int
+    ledger: Ledger
+    trace: Trace
+
+
 @dataclass(eq=False)
 class Recorder:
     """The writing side of one run; ``rows`` counts the history so far."""
 
     folder: RunFolder
+    specification: Specification
     training_samples: int
-    unit: str
-    """epoch or round: what the strategy counts"""
+    clock: Literal["simulated", "real"]
     observer: Observer | None = None
     rows: int = 0
 
@@ -123,50 +156,54 @@ class Recorder:
         self,
         completed: int,
         evaluation: Evaluation,
+        nodes: Sequence[Counted],
         *,
         seconds: float,
-        samples: int,
-        losses: Sequence[tuple[float, int]],
         consensus: float,
-        bytes_sent: int,
         clients: Clients | None = None,
         figures: Mapping[str, float] | None = None,
     ) -> None:
         """Append a row to the history; raises RunError, and writes nothing, where the training has diverged.
 
-        ``losses``: of each worker, the training loss added up over so many samples since the row before. A row of their
-        means goes into ``workers.jsonl``, where there are several workers and ``clients.jsonl`` does not have them.
+        ``nodes``: all of them, by rank. A row of the workers' training losses goes into ``workers.jsonl``, where there
+        are several and ``clients.jsonl`` does not have them; ``trace.json`` is written when it is due.
         ``clients``: what the evaluation tells of each client, which gets a row of its own in ``clients.jsonl``.
         ``figures``: what the conductor counted since the beginning.
         """
+        unit = self.specification.strategy.unit
         if not isfinite(evaluation.loss):
             raise RunError(
-                f"the test loss is {evaluation.loss} after {self.unit} {completed}: the training diverged; "
+                f"the test loss is {evaluation.loss} after {unit} {completed}: the training diverged; "
                 "a smaller --lr or --optimizer.clip-norm may help"
             )
+        workers = nodes[: self.specification.size]
+        samples = sum(node.samples for node in nodes)
         row: Row = {
             "seconds": seconds,
             "epoch": samples / self.training_samples,
-            "round": completed if self.unit == "round" else None,
+            "round": completed if unit == "round" else None,
             "completed": completed,
             "samples": samples,
-            "train_loss": _mean(sum(loss for loss, _ in losses), sum(count for _, count in losses)),
+            "train_loss": _mean(sum(node.loss_sum for node in workers), sum(node.loss_samples for node in workers)),
             "test_loss": evaluation.loss,
             "test_accuracy": evaluation.accuracy,
             "consensus": consensus,
-            "bytes": bytes_sent,
+            "bytes": sum(node.ledger.bytes_sent for node in nodes),
         }
         if clients:
             row |= clients.figures()
             self.folder.append_row(CLIENTS, clients.row(completed))
-        elif len(losses) > 1:
-            means = [_mean(loss, count) for loss, count in losses]
+        elif len(workers) > 1:
+            means = [_mean(node.loss_sum, node.loss_samples) for node in workers]
             rounded = [None if mean is None else round(mean, DIGITS) for mean in means]
             self.folder.append_row(WORKERS, {"completed": completed, "train_loss": rounded})
         if figures:
             row["figures"] = dict(figures)
         self.folder.append_row(HISTORY, row)
         self.rows += 1
+        if self.specification.traces_after(completed):
+            traces = {rank: node.trace for rank, node in enumerate(nodes)}
+            write_trace(self.folder, traces, self.clock, self.specification.size)
         if self.observer:
             self.observer(row)
 
@@ -175,45 +212,31 @@ class Recorder:
         nodes = {str(rank): outcomes for rank, outcomes in order.items()}
         self.folder.append_row(ORDER, {"completed": completed, "nodes": nodes})
 
-    def trace(self, traces: Mapping[int, Trace], *, clock: str, workers: int) -> None:
-        """Write ``trace.json`` as far as it goes: early, so that who watches the run sees what its nodes do."""
-        self.folder.write_bytes("trace.json", encode(traces, workers, clock=clock))
-
     def finish(
         self,
         evaluation: Evaluation,
+        nodes: Sequence[Counted],
+        *,
+        seconds: float,
         model: Mapping[str, Tensor],
         confused: Sequence[Mapping[str, Any]],
-        *,
-        clock: str,
-        seconds: float,
-        ledgers: Mapping[int, Ledger],
-        traces: Mapping[int, Trace],
-        workers: int,
     ) -> None:
-        """Write the results: evaluation, weights, ledger and trace. ``clock``: real or simulated.
+        """Write the results after the last row: evaluation, weights and ledger. ``nodes``: all of them, by rank.
 
         ``confused``: pairs of classes with pictures of mistakes, as they shall stand in ``evaluation.json``.
         """
         self.folder.write_json("evaluation.json", evaluation.to_json() | ({"confused": confused} if confused else {}))
         self.folder.write_bytes("model.safetensors", save(dict(model)))
-        write_accounts(self.folder, clock=clock, seconds=seconds, ledgers=ledgers, traces=traces, workers=workers)
+        ledgers = {rank: node.ledger for rank, node in enumerate(nodes)}
+        write_ledger(self.folder, ledgers, self.clock, self.specification.size, seconds)
 
 
 def _mean(total: float, count: int) -> float | None:
     return total / count if count else None
 
 
-def write_accounts(
-    folder: RunFolder,
-    *,
-    clock: str,
-    seconds: float,
-    ledgers: Mapping[int, Ledger],
-    traces: Mapping[int, Trace],
-    workers: int,
-) -> None:
-    """Write ``ledger.json``, a node on a line, and ``trace.json``, by rank; those from ``workers`` on are servers."""
+def write_ledger(folder: RunFolder, ledgers: Mapping[int, Ledger], clock: str, workers: int, seconds: float) -> None:
+    """Write ``ledger.json``, a node on a line, by rank; those from ``workers`` on are servers."""
     nodes = [
         json.dumps({"rank": rank, "role": "worker" if rank < workers else "server"} | ledger.to_json())
         for rank, ledger in ledgers.items()
@@ -221,4 +244,8 @@ def write_accounts(
     wall = max(ledger.wall for ledger in ledgers.values()) / 1e9
     head, lines = json.dumps({"clock": clock, "seconds": seconds, "wall_seconds": wall}), ",\n".join(nodes)
     folder.write_bytes("ledger.json", f'{head[:-1]}, "nodes": [\n{lines}\n]}}\n'.encode())
+
+
+def write_trace(folder: RunFolder, traces: Mapping[int, Trace], clock: str, workers: int) -> None:
+    """Write ``trace.json``, by rank; those from ``workers`` on are servers."""
     folder.write_bytes("trace.json", encode(traces, workers, clock=clock))

@@ -135,6 +135,10 @@ class Specification:
         """Whether an evaluation, and with it a checkpoint, follows after so many epochs or rounds."""
         return completed % self.evaluate_every == 0 or completed == self.total
 
+    def traces_after(self, completed: int) -> bool:
+        """Whether the trace is written then: at the end, and early, so that who watches the run sees its nodes."""
+        return completed in (self.evaluate_every, self.total)
+
     def to_json(self) -> dict[str, Any]:
         """Nested dictionaries of plain values; short texts for the axes."""
         return {field.name: _to_json(getattr(self, field.name)) for field in fields(self)}

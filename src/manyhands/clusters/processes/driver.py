@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -43,7 +43,7 @@ from manyhands.clusters.processes.stopwatch import Stopwatch
 from manyhands.clusters.processes.wire import Header, Kind, Wire, json_bytes, naming_peers, tensor_bytes, unbytes
 from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
-from manyhands.runs.recorder import Checkpoint, Recorder
+from manyhands.runs.recorder import Checkpoint, Recorder, Report
 from manyhands.runs.trace import Trace
 from manyhands.training.evaluation import Evaluation
 
@@ -238,7 +238,7 @@ class Driver:
             self.wire.flush()
             if len(self.experiment.conductors) > 1:
                 dist.barrier(group=self.conductor_group)
-        traced = self.node.completed in (self.experiment.specification.evaluate_every, self.node.plan.total)
+        traced = self.experiment.specification.traces_after(self.node.completed)
         with self.account.paused():
             self._settle()
             mean, distance = self._result()
@@ -320,7 +320,7 @@ class Driver:
             by_rank[rank] = json.loads(unbytes(report))
             tensors |= {f"{rank}/{key}": value for key, value in load(unbytes(state)).items()}
         reports = [by_rank[rank] for rank in range(specification.nodes)]
-        numbers = {rank: report["numbers"] for rank, report in enumerate(reports)}
+        nodes = [_counted(report) for report in reports]
         evaluation, clients = self.appraisal.sum_up(
             [Evaluation.from_state(report["evaluation"]) for report in reports if report["evaluation"]],
             {rank: AtClient.from_state(report["client"]) for rank, report in by_rank.items() if report["client"]},
@@ -328,26 +328,27 @@ class Driver:
         self.recorder.record(
             completed,
             evaluation,
+            nodes,
             seconds=self.watch.now() / 1e9,
-            samples=sum(report["numbers"]["samples"] for report in reports),
-            losses=[reports[rank]["loss"] for rank in self.experiment.workers],
             consensus=math.sqrt(sum(r["distance"] for r in reports) / len(self.experiment.conductors)),
-            bytes_sent=sum(report["numbers"]["ledger"]["bytes_sent"] for report in reports),
             clients=clients,
             figures=self.node.figures,
         )
         if not self.strategy.synchronous:
             self.recorder.record_order(completed, {rank: report["order"] for rank, report in enumerate(reports)})
-        traces = {rank: Trace.from_state(report["trace"]) for rank, report in enumerate(reports) if report["trace"]}
         if completed == self.node.plan.total:  # before the checkpoint, after which nothing is left to resume
-            self._finish(mean, evaluation, reports, traces)
-        elif traced:
-            self.recorder.trace(traces, clock="real", workers=len(self.experiment.workers))
+            self.recorder.finish(
+                evaluation,
+                nodes,
+                seconds=self.watch.now() / 1e9,
+                model=self.learner.state_dict(mean),
+                confused=self.appraisal.confused(evaluation),
+            )
         Checkpoint(
             completed=completed,
             rows=self.recorder.rows,
             cluster={"now": self.watch.now()},
-            nodes=numbers,
+            nodes={rank: report["numbers"] for rank, report in enumerate(reports)},
             tensors=tensors,
         ).save(self.recorder.folder)
         for rank in others:
@@ -370,19 +371,6 @@ class Driver:
         self.node.restore(numbers, load(unbytes(tensors)))
         return now
 
-    def _finish(self, weights: Tensor, evaluation: Evaluation, reports: list[Any], traces: dict[int, Trace]) -> None:
-        assert self.recorder is not None
-        self.recorder.finish(
-            evaluation,
-            self.learner.state_dict(weights),
-            self.appraisal.confused(evaluation),
-            clock="real",
-            seconds=self.watch.now() / 1e9,
-            ledgers={rank: Ledger(**report["numbers"]["ledger"]) for rank, report in enumerate(reports)},
-            traces=traces,
-            workers=len(self.experiment.workers),
-        )
-
     _ACTIONS: ClassVar[dict[type, Callable[..., Any]]] = {
         Gradient: _gradient,
         MeanGradient: _mean_gradient,
@@ -398,3 +386,15 @@ class Driver:
         Now: _now,
         Sleep: _sleep,
     }
+
+
+def _counted(report: Mapping[str, Any]) -> Report:
+    """What the recorder takes from a node's own report."""
+    loss_sum, loss_samples = report["loss"]
+    return Report(
+        samples=report["numbers"]["samples"],
+        loss_sum=loss_sum,
+        loss_samples=loss_samples,
+        ledger=Ledger(**report["numbers"]["ledger"]),
+        trace=Trace.from_state(report["trace"]) if report["trace"] else Trace(),
+    )

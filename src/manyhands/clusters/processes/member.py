@@ -189,7 +189,7 @@ def run_node(
     recorder, checkpoint = None, None
     if folder:
         folder.update_run(precision=experiment.precision.to_json())
-        recorder = Recorder(folder, len(experiment.task.train), experiment.specification.strategy.unit, observer)
+        recorder = Recorder(folder, experiment.specification, len(experiment.task.train), "real", observer)
         if resume:
             checkpoint = Checkpoint.load(folder)
             recorder.go_on_from(checkpoint)

@@ -59,11 +59,9 @@ class Simulation:
         self.recorder.record(
             completed,
             evaluation,
+            self.nodes,
             seconds=self.loop.clock.now / 1e9,
-            samples=sum(node.samples for node in self.nodes),
-            losses=[(self.nodes[rank].loss_sum, self.nodes[rank].loss_samples) for rank in self.experiment.workers],
             consensus=consensus,
-            bytes_sent=sum(node.ledger.bytes_sent for node in self.nodes),
             clients=clients,
             figures=self.conductors[0].figures,
         )
@@ -71,10 +69,13 @@ class Simulation:
             node.loss_sum, node.loss_samples = 0.0, 0
             node.forget()
         if last:  # before the checkpoint, after which nothing is left to resume
-            self._finish(weights, evaluation)
-        elif completed == self.experiment.specification.evaluate_every:
-            traces = {node.rank: node.trace for node in self.nodes}
-            self.recorder.trace(traces, clock="simulated", workers=len(self.experiment.workers))
+            self.recorder.finish(
+                evaluation,
+                self.nodes,
+                seconds=self.loop.clock.now / 1e9,
+                model=self.executor.learner.state_dict(weights),
+                confused=self.appraisal.confused(evaluation),
+            )
         self._checkpoint(completed).save(self.recorder.folder)
 
     def _evaluate(self, weights: Tensor, last: bool) -> tuple[Evaluation, Clients | None]:
@@ -120,18 +121,6 @@ class Simulation:
             else:
                 node.restored = True
                 node.ledger.add("waiting", checkpoint.cluster["now"])
-
-    def _finish(self, weights: Tensor, evaluation: Evaluation) -> None:
-        self.recorder.finish(
-            evaluation,
-            self.executor.learner.state_dict(weights),
-            self.appraisal.confused(evaluation),
-            clock="simulated",
-            seconds=self.loop.clock.now / 1e9,
-            ledgers={node.rank: node.ledger for node in self.nodes},
-            traces={node.rank: node.trace for node in self.nodes},
-            workers=len(self.experiment.workers),
-        )
 
 
 def _only_waited(node: Node, now: int) -> bool:
