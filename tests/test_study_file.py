@@ -35,9 +35,11 @@ def written(tmp_path: Path) -> Written:
     return write
 
 
-def test_a_study_is_what_its_file_defines(written: Written) -> None:
+def test_a_study_is_what_its_file_defines(written: Written, tmp_path: Path) -> None:
     runs = tuple(Specification(strategy=strategy, seed=seed) for seed in (0, 1) for strategy in (Gossip(), FedAvg()))
-    assert load_study(written(GOOD)) == StudyFile(name="Two ways", specifications=runs, target=0.9)
+    assert load_study(written(GOOD)) == StudyFile(
+        name="Two ways", specifications=runs, target=0.9, path=tmp_path / "mine.py"
+    )
     assert load_study(written(GOOD.replace("TARGET", "OTHER"))).target is None
 
 
@@ -48,10 +50,9 @@ def test_a_run_that_is_there_twice_is_made_once(written: Written) -> None:
 def test_what_lies_beside_it_can_be_imported(written: Written, tmp_path: Path) -> None:
     (tmp_path / "common_to_these_tests.py").write_text("EPOCHS = 7\n")
     text = GOOD.replace("seed=seed", "seed=seed, epochs=EPOCHS")
-    before = list(sys.path)
     study = load_study(written(f"from common_to_these_tests import EPOCHS\n{text}"))
     assert {one.epochs for one in study.specifications} == {7}
-    assert sys.path == before
+    assert sys.path[0] == str(tmp_path)  # as of a script, so that other processes find it too
 
 
 def test_dataclasses_with_annotations_as_texts_can_be_in_it(written: Written) -> None:
@@ -112,6 +113,14 @@ def test_files_that_define_no_study(text: str, message: str, written: Written) -
         load_study(path)
     assert str(path) in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["statistics", "cgitb", "manyhands", "torch"])
+def test_a_study_hides_no_module(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.py"
+    path.write_text(GOOD)
+    with pytest.raises(UserError, match=f"there is a module called {name} already: give the file another name"):
+        load_study(path)
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

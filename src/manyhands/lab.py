@@ -219,6 +219,7 @@ def _run(
             with _outcome(folder, resume):
                 launch.join(experiment, place, folder, resume, observer)
             return folder.path if folder else Path()
+        launch.check_found(specification)
         folder = _open(experiment, path, resume)
         with _outcome(folder, resume):
             if fleet:

@@ -14,6 +14,7 @@ from manyhands.runs.files import finite
 from manyhands.runs.folder import FORMAT, RunFolder
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
+from manyhands.study_file import load_study
 from manyhands.tasks.registry import load_task
 from manyhands.tasks.task import Task
 
@@ -27,6 +28,7 @@ def run_study(
     out: Path,
     *,
     target: float | None = None,
+    file: Path | None = None,
     task: Task | None = None,
     data_dir: Path | None = None,
     show: Show,
@@ -34,7 +36,8 @@ def run_study(
     """Run them one after another into ``out``, a new folder.
 
     A run that fails on its way is kept and reported as failed; the others go on. ``target`` is the accuracy for which
-    a report tells the time. Raises UserError, before the first run, for what cannot be done.
+    a report tells the time. ``file`` is where they were written down, if anywhere: it is run anew when the study is
+    resumed. Raises UserError, before the first run, for what cannot be done.
     """
     tasks = _load_tasks(specifications, task, data_dir)
     for specification in specifications:
@@ -46,6 +49,7 @@ def run_study(
         "factors": factors(specifications),
         "baseline": "single, on the same clock",
         "target": target,
+        "file": str(file.resolve()) if file else None,
         "specifications": [specification.to_json() for specification in specifications],
         "runs": [],
     }
@@ -64,16 +68,24 @@ class Begun:
 
     @classmethod
     def read(cls, path: Path) -> "Begun":
-        """From its folder; raises UserError if that is no study's, or of a version that did not write down its plan."""
+        """From its folder; raises UserError if that is no study's, or of a version that did not write down its plan.
+
+        The file that it came from is run if it is still there: it may define strategies of its own.
+        """
         folder = RunFolder(path)
         study = folder.read_json("study.json")
         planned = study.get("specifications") if isinstance(study, dict) else None
         if not isinstance(planned, list) or not planned or not isinstance(study.get("runs"), list):
             raise UserError(f"{path / 'study.json'} does not say which runs were planned: run the study again")
+        file = study.get("file")
+        found = isinstance(file, str) and Path(file).exists()
+        if found:
+            load_study(Path(file))
         try:
             specifications = tuple(map(Specification.from_json, planned))
         except UserError as error:
-            raise UserError(f"{path / 'study.json'} cannot be used: {error}") from None
+            gone = f" (its file {file} is gone)" if file and not found else ""
+            raise UserError(f"{path / 'study.json'} cannot be used: {error}{gone}") from None
         return cls(folder=folder, specifications=specifications, target=finite(study.get("target")))
 
     def run(self, number: int) -> RunFolder:

@@ -1,14 +1,14 @@
 """Studies written in Python: a file that says which runs are made, and is run by ``manyhands compare --from``.
 
 Such a file defines ``NAME``, a text, and ``specifications()``, which gives a list of `Specification`; and, if the
-report shall tell how soon an accuracy was reached, ``TARGET``. It may import modules that lie beside it. See
-``studies/``.
+report shall tell how soon an accuracy was reached, ``TARGET``. It may import modules that lie beside it, and define
+strategies and the like of its own. See ``studies/``.
 """
 
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -27,11 +27,13 @@ class StudyFile:
     """none twice"""
     target: float | None = None
     """accuracy, 0 to 1"""
+    path: Path | None = None
+    """of the file; None: there is none"""
 
 
 def load_study(path: Path) -> StudyFile:
     """Run the file; raises UserError, one line with the file and the line in it, for whatever is wrong with it."""
-    with _beside(path), _told_with_its_line(path):
+    with _told_with_its_line(path):
         module = _run(path)
         name, make = getattr(module, "NAME", None), getattr(module, "specifications", None)
         target = getattr(module, "TARGET", None)
@@ -45,7 +47,7 @@ def load_study(path: Path) -> StudyFile:
         )
     if target is not None and (not isinstance(target, int | float) or not 0 < target <= 1):
         raise UserError(f"{path}: TARGET must be an accuracy above 0 and up to 1, such as 0.97, not {target!r:.60}")
-    return StudyFile(name=name, specifications=distinct(planned), target=target and float(target))
+    return StudyFile(name=name, specifications=distinct(planned), target=target and float(target), path=path)
 
 
 def distinct(specifications: Sequence[Specification]) -> tuple[Specification, ...]:
@@ -68,22 +70,23 @@ def with_rounds(specifications: Sequence[Specification], rounds: int) -> tuple[S
 
 
 def _run(path: Path) -> ModuleType:
-    module = ModuleType(f"study:{path.stem}")
+    """As a module of the file's name in a folder on the path of imports: other processes find its classes there."""
+    name, folder = path.stem, str(path.resolve().parent)
+    if name in sys.stdlib_module_names or (name in sys.modules and not hasattr(sys.modules[name], _STUDY)):
+        raise UserError(f"there is a module called {name} already: give the file another name")
+    with suppress(ValueError):
+        sys.path.remove(folder)
+    sys.path.insert(0, folder)
+    module = ModuleType(name)
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # where dataclasses look for the names in their annotations
+    setattr(module, _STUDY, True)
+    sys.modules[name] = module
     exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     return module
 
 
-@contextmanager
-def _beside(path: Path) -> Iterator[None]:
-    """Let imports find what lies in the file's folder, as for a script."""
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
+_STUDY = "__manyhands_study__"
+"""marks the module of a study, which that of another study of the same name may replace"""
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """``manyhands compare``: many runs, one table, one page."""
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,13 +143,13 @@ def specifications():
 
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
-    path = tmp_path / "fractions.py"
+    path = tmp_path / "shares.py"
     path.write_text(STUDY)
     return path
 
 
 def test_a_study_in_a_file(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", "--from", "fractions.py"]) == 0
+    assert main(["compare", "--from", "shares.py"]) == 0
     captured = capsys.readouterr()
     assert [line.partition(": test accuracy")[0] for line in captured.err.splitlines()] == [
         "1/4 fedavg:fraction=0.5 seed 0",
@@ -156,7 +159,7 @@ def test_a_study_in_a_file(study_file: Path, capsys: pytest.CaptureFixture[str])
     ]
     *text, report = captured.out.splitlines()
     folder = Path(report).parent
-    assert folder.name.endswith("-fractions")
+    assert folder.name.endswith("-shares")
     assert max(map(len, text)) <= 80
     assert "Rounds to 50\u00a0%" in captured.out
     study = json.loads((folder / "study.json").read_text())
@@ -167,7 +170,7 @@ def test_a_study_in_a_file(study_file: Path, capsys: pytest.CaptureFixture[str])
 def test_the_table_groups_the_runs_of_a_file_by_strategy_over_seeds(
     study_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["compare", "--from", "fractions.py", "--json"]) == 0
+    assert main(["compare", "--from", "shares.py", "--json"]) == 0
     study = json.loads(capsys.readouterr().out)
     assert [(row["name"], row["accuracy"]["n"]) for row in study["rows"]] == [
         ("fedavg · fraction 0.5", 2),
@@ -184,7 +187,7 @@ def test_the_table_groups_the_runs_of_a_file_by_strategy_over_seeds(
 
 def test_flags_change_a_file(study_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--seeds", "7", "--rounds", "2", "--samples", "500", "--evaluate-every", "2", "--out", "study", "--quiet"]
-    assert main(["compare", "--from", "fractions.py", *flags]) == 0
+    assert main(["compare", "--from", "shares.py", *flags]) == 0
     saved = [json.loads(path.read_text())["specification"] for path in sorted(Path("study").glob("*/run.json"))]
     changed = [(one["seed"], one["rounds"], one["samples"], one["evaluate_every"]) for one in saved]
     assert changed == [(7, 2, 500, 2)] * 2
@@ -206,7 +209,7 @@ def test_a_stopped_study_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "record", record)
-        assert main(["compare", "--from", "fractions.py", "--out", "study"]) == 130
+        assert main(["compare", "--from", "shares.py", "--out", "study"]) == 130
     assert "interrupted; go on with: manyhands compare --resume study" in capsys.readouterr().err
     assert main(["compare", "--resume", "study"]) == 0
     captured = capsys.readouterr()
@@ -216,6 +219,52 @@ def test_a_stopped_study_goes_on(
     study = json.loads(capsys.readouterr().out)
     assert [row["accuracy"]["n"] for row in study["rows"]] == [2, 2]
     assert len(study["rounds_to_accuracy"]) == 1, "the file's target is kept"
+
+
+OWN = """\
+from dataclasses import dataclass, replace
+from manyhands import Node, Processes, Simulated, Specification, Strategy, register
+
+NAME = "Of my own"
+
+@register("own-mean")
+@dataclass(frozen=True, kw_only=True)
+class OwnMean(Strategy):
+    \"""All-reduce, written down again.\"""
+
+    async def worker(self, node: Node) -> None:
+        async for batch in node.batches():
+            node.step(await node.mean_gradient(batch))
+
+def specifications():
+    own = Specification(task="mnist-mini/logistic", strategy=OwnMean(), workers=2, samples=256, epochs=1)
+    return [replace(own, cluster=cluster) for cluster in (Simulated(), Processes())]
+"""
+
+
+def test_a_file_can_have_a_strategy_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "own_mean.py").write_text(OWN)
+    run_in_new_process("compare", "--from", "own_mean.py", "--out", "study", "--quiet")
+    simulated, real = (Path("study") / name for name in ("01-own-mean", "02-own-mean"))
+    whole = (simulated / "history.jsonl").read_text()
+    assert json.loads((real / "run.json").read_text())["status"] == "finished"
+    shutil.rmtree(simulated)
+    run_in_new_process("compare", "--resume", "study", "--quiet")
+    assert (simulated / "history.jsonl").read_text() == whole
+
+    shutil.rmtree(simulated)
+    (tmp_path / "own_mean.py").rename(tmp_path / "elsewhere.py")
+    message = run_in_new_process("compare", "--resume", "study", "--quiet", status=2)
+    assert "unknown strategy 'own-mean'" in message
+    assert message.endswith("own_mean.py is gone)\n")
+    assert message.count("\n") == 1
+
+
+def run_in_new_process(*argv: str, status: int = 0) -> str:
+    """Where no strategy is known that another one defined; what it said on the standard error output."""
+    done = subprocess.run([sys.executable, "-m", "manyhands", *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done.stderr
 
 
 def test_rounds_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,12 +280,12 @@ def test_rounds_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--from", "nothing.py"], "cannot read nothing.py (No such file or directory): --from takes a study"),
         (["--from", "broken.py"], "broken.py, line 2: NameError: name 'x' is not defined"),
-        (["--from", "fractions.py", "--workers", "4"], "--from runs a study as its file has it: leave out --workers"),
-        (["--from", "fractions.py", "--rounds", "0"], "--rounds must be positive and finite, not 0"),
-        (["--from", "fractions.py", "--target", "95"], "--target is an accuracy above 0 and up to 1"),
+        (["--from", "shares.py", "--workers", "4"], "--from runs a study as its file has it: leave out --workers"),
+        (["--from", "shares.py", "--rounds", "0"], "--rounds must be positive and finite, not 0"),
+        (["--from", "shares.py", "--target", "95"], "--target is an accuracy above 0 and up to 1"),
         (["--resume", "nothing"], "study.json is missing"),
         (["--resume", "nothing", "--seeds", "1"], "--resume goes on with a study as it was: leave out --seeds"),
-        (["--resume", "nothing", "--from", "fractions.py"], "leave out --from; what can be given is --target"),
+        (["--resume", "nothing", "--from", "shares.py"], "leave out --from; what can be given is --target"),
         (["--strategies", "gossip", "--rounds", "2"], "--rounds is for federated strategies"),
     ],
 )

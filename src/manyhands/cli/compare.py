@@ -124,7 +124,7 @@ def run(argv: Sequence[str]) -> int:
         study = study_of(options, argv)
         out = output.out or new_run_path(Path("runs"), options.from_.stem if options.from_ else study.name)
         target, runs = options.target or study.target, len(study.specifications)
-        carry_out = partial(run_study, study.name, study.specifications, out, target=target)
+        carry_out = partial(run_study, study.name, study.specifications, out, target=target, file=study.path)
     try:
         with watching(runs) as watcher:
             carry_out(data_dir=output.data_dir, show=watcher.run)

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -145,3 +147,28 @@ def test_torchrun_must_start_a_process_for_each_node() -> None:
         check_world(specify(), 3)
     with pytest.raises(UserError, match="torchrun started 2 processes, but --workers 2 and 1 server need 3"):
         check_world(specify(FedAvg()), 2)
+
+
+TYPED = """
+from dataclasses import dataclass
+from manyhands import Processes, Specification, Strategy, register, train
+from manyhands.errors import UserError
+
+@register("typed")
+@dataclass(frozen=True, kw_only=True)
+class Typed(Strategy):
+    pass
+
+try:
+    train(Specification(task="mnist-mini/logistic", strategy=Typed(), cluster=Processes(), workers=2), out="run")
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("how", ["prompt", "standard input"])
+def test_what_other_processes_cannot_find_is_refused(how: str, tmp_path: Path) -> None:
+    python = [sys.executable, "-c", TYPED] if how == "prompt" else [sys.executable]
+    done = subprocess.run(python, input=TYPED, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("what is written at a prompt, in a notebook or on the standard input cannot be found")
+    assert not (tmp_path / "run").exists()

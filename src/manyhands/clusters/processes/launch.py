@@ -1,8 +1,11 @@
 """Runs a specification on processes: on new ones of this machine, or on those that torchrun started."""
 
 import os
+import sys
 import time
+from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import Store
@@ -16,7 +19,7 @@ from manyhands.runs.folder import RunFolder
 from manyhands.runs.recorder import Observer
 from manyhands.runs.specification import Specification
 
-__all__ = ["Place", "check_world", "join", "launch"]
+__all__ = ["Place", "check_found", "check_world", "join", "launch"]
 
 
 def check_world(specification: Specification, world: int) -> None:
@@ -29,6 +32,18 @@ def check_world(specification: Specification, world: int) -> None:
         raise UserError(
             f"torchrun started {world} processes, but --workers {specification.size}{servers} "
             f"need {specification.nodes}: make nnodes x nproc-per-node {specification.nodes}, or change --workers"
+        )
+
+
+def check_found(specification: Specification) -> None:
+    """Raise UserError if other processes cannot find the program, or the code of a part of the specification."""
+    program = getattr(sys.modules["__main__"], "__file__", None)  # which each of them runs again, as far as its guard
+    parts = [type(getattr(specification, field.name)) for field in fields(specification)]
+    typed = program is None and any(part.__module__ == "__main__" for part in parts)
+    if typed or (program and not Path(program).exists()):
+        raise UserError(
+            "what is written at a prompt, in a notebook or on the standard input cannot be found by other processes: "
+            "put it into a file, or take a simulated cluster"
         )
 
 
