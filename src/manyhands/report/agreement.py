@@ -50,12 +50,15 @@ def agreement_figure(
     )
     y = alt.Y("y:Q", scale=scale, axis=alt.Axis(title="predicted", values=ticks, labelExpr=SECONDS_LABEL))
     line = alt.Chart(alt.NamedData("ends")).encode(x=x)
-    shade = line.mark_area(color=INK, opacity=0.08, clip=True).encode(y=alt.Y("least:Q", scale=scale), y2="most:Q")
+    shade = line.mark_area(color=INK, opacity=0.08, clip=True).encode(
+        y=alt.Y("least:Q", scale=scale), y2=alt.Y2("most:Q")
+    )
     same = line.mark_line(color=INK, opacity=0.5, strokeWidth=1, clip=True).encode(y=y)
     base = alt.Chart(alt.NamedData("rows")).encode(y=y)
-    spread = base.mark_rule(color=HEAT, opacity=0.5).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    spread = base.mark_rule(color=HEAT, opacity=0.5).encode(x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q"))
     dots = base.mark_point(color=HEAT, filled=True, size=55, opacity=0.85).encode(
-        x=x, tooltip=[alt.Tooltip("name:N", title="configuration"), "predicted:N", "measured:N"]
+        x=x,
+        tooltip=[alt.Tooltip("name:N", title="configuration"), alt.Tooltip("predicted:N"), alt.Tooltip("measured:N")],
     )
     said = "; ".join(f"{row['name']}: {row['predicted']} predicted, {row['measured']} measured" for row in data)
     return [
@@ -84,13 +87,17 @@ def error_figure(table: Json, error: str, *, label: str, key: str, title: str, c
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     axis = alt.Axis(title=None, tickCount=5, format="+.0%")
     ground = alt.Chart(alt.NamedData("shade")).mark_rect(color=INK, opacity=0.08)
-    ground = ground.encode(x=alt.X("from:Q", scale=scale, axis=axis), x2="to:Q", y=alt.value(0), y2=alt.value("height"))
+    ground = ground.encode(
+        x=alt.X("from:Q", scale=scale, axis=axis), x2=alt.X2("to:Q"), y=alt.YValue(0), y2=alt.Y2Value("height")
+    )
     zero = alt.Chart(alt.NamedData("shade")).mark_rule(color=INK, opacity=0.5).encode(x=alt.X("zero:Q", scale=scale))
     base = alt.Chart(alt.NamedData("rows")).encode(y=names_axis([name for name, _ in rows]))
-    stems = base.mark_rule(color=HEAT, strokeWidth=2).encode(x=alt.X("zero:Q", scale=scale, axis=axis), x2="x:Q")
+    stems = base.mark_rule(color=HEAT, strokeWidth=2).encode(
+        x=alt.X("zero:Q", scale=scale, axis=axis), x2=alt.X2("x:Q")
+    )
     stems = stems.transform_calculate(zero="0")
     dots = base.mark_point(color=HEAT, filled=True, size=60, opacity=1).encode(
-        x=alt.X("x:Q", scale=scale, axis=axis), tooltip=["series:N", alt.Tooltip("text:N", title="error")]
+        x=alt.X("x:Q", scale=scale, axis=axis), tooltip=[alt.Tooltip("series:N"), alt.Tooltip("text:N", title="error")]
     )
     chart = alt.layer(ground, zero, stems, dots).properties(width="container", height=max(60, STEP * len(rows)))
     return [

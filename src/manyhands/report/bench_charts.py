@@ -143,10 +143,16 @@ def line_figure(
     layers = []
     if best:
         thin = base.mark_line(color=INK, opacity=0.5, strokeWidth=1).properties(data=alt.NamedData("ideal"))
-        layers.append(thin.encode(color=alt.value(INK)))
+        layers.append(thin.encode(color=alt.ColorValue(INK)))
     if any(row.get("low") != row.get("high") for row in data):
-        layers.append(base.mark_rule(opacity=0.45, strokeWidth=1.5, clip=True).encode(y="low:Q", y2="high:Q"))
-    tooltip = ["series:N", alt.Tooltip("x:Q", title=columns[x]["heading"]), alt.Tooltip("text:N", title="value")]
+        layers.append(
+            base.mark_rule(opacity=0.45, strokeWidth=1.5, clip=True).encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q"))
+        )
+    tooltip = [
+        alt.Tooltip("series:N"),
+        alt.Tooltip("x:Q", title=columns[x]["heading"]),
+        alt.Tooltip("text:N", title="value"),
+    ]
     seen = [list(colour_of.values())[:place].count(colour) for place, colour in enumerate(colour_of.values())]
     lines = base.mark_line().encode(y=alt.Y("line:Q", scale=scale_y))
     if any(seen):  # kindred strategies share a colour
@@ -216,8 +222,8 @@ def stacked_figure(
             opacity=alt.Opacity(
                 "part:O", sort=names, legend=alt.Legend(title=None, symbolFillColor=INK, symbolType="square", columns=4)
             ).scale(domain=names, range=solid),
-            order="order:Q",
-            tooltip=["series:N", "part:N", "text:N"],
+            order=alt.Order("order:Q"),
+            tooltip=[alt.Tooltip("series:N"), alt.Tooltip("part:N"), alt.Tooltip("text:N")],
         )
     )
     return [
@@ -249,16 +255,16 @@ def interval_figure(
     axis = alt.Axis(title=None, tickCount=7, format="+.1%")
     ground = (
         alt.Chart(alt.NamedData("margin")).mark_rect(color=INK, opacity=0.08)
-        .encode(x=alt.X("from:Q", scale=scale, axis=axis), x2="to:Q", y=alt.value(0), y2=alt.value("height"))
+        .encode(x=alt.X("from:Q", scale=scale, axis=axis), x2=alt.X2("to:Q"), y=alt.YValue(0), y2=alt.Y2Value("height"))
     )  # fmt: skip
     zero = alt.Chart(alt.NamedData("margin")).mark_rule(color=INK, opacity=0.5).encode(x=alt.X("zero:Q", scale=scale))
     base = alt.Chart(alt.NamedData("rows")).encode(
         y=names_axis(names),
         color=alt.Color("series:N", legend=None).scale(domain=names, range=[colour_of[name] for name in subjects]),
     )
-    lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale, axis=axis), x2="high:Q")
+    lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=scale, axis=axis), x2=alt.X2("high:Q"))
     marks = base.mark_point(filled=True, size=80, opacity=1).encode(
-        x=alt.X("value:Q", scale=scale, axis=axis), tooltip=["series:N", "text:N"]
+        x=alt.X("value:Q", scale=scale, axis=axis), tooltip=[alt.Tooltip("series:N"), alt.Tooltip("text:N")]
     )
     chart = alt.layer(ground, zero, lines, marks).properties(width="container", height=max(2 * STEP, STEP * len(rows)))
     return [

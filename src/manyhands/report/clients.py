@@ -94,7 +94,7 @@ def _ranges(rows: list[Json]) -> Json:
     base = alt.Chart(alt.NamedData("rows")).encode(
         y=names_axis([row["series"] for row in rows]), x=alt.X("worst:Q", title=None, axis=axis, scale=scale)
     )
-    bars = base.mark_bar(color=HEAT, opacity=0.45, height=10).encode(x2="best:Q", tooltip=tooltip)
+    bars = base.mark_bar(color=HEAT, opacity=0.45, height=10).encode(x2=alt.X2("best:Q"), tooltip=tooltip)
     ticks = base.mark_tick(color=INK, thickness=2, size=16).encode(x=alt.X("mean:Q", scale=scale), tooltip=tooltip)
     return to_spec(alt.layer(bars, ticks).properties(width="container", height=26 * len(rows)), rows=rows)
 
@@ -173,9 +173,9 @@ def _bars(bars: list[Json], mean: float | None) -> Json:
     rects = (
         alt.Chart(alt.NamedData("bars"))
         .mark_rect(color=HEAT, xOffset=0.5, x2Offset=-0.5)
-        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=[alt.Tooltip("n:Q", title="clients")])
+        .encode(x=x, x2=alt.X2("to:Q"), y=y, y2=alt.Y2Datum(0), tooltip=[alt.Tooltip("n:Q", title="clients")])
     )
-    rule = alt.Chart(alt.NamedData("mean")).mark_rule(color=INK, strokeWidth=2).encode(x="mean:Q")
+    rule = alt.Chart(alt.NamedData("mean")).mark_rule(color=INK, strokeWidth=2).encode(x=alt.X("mean:Q"))
     whole = alt.layer(rects, rule).properties(width="container", height=HEIGHT)
     return to_spec(whole, bars=bars, mean=[{"mean": mean}])
 

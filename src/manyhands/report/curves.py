@@ -222,7 +222,9 @@ def _spec(x: Quantity, y: Quantity, curves: dict[Series, list[Point]]) -> Json:
         layers.append(zero.encode(y=alt.Y("y:Q", scale=y_scale)))
         datasets["zero"] = [{"y": 0}]
     if any("low" in row for row in data):
-        layers.append(base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2="high:Q"))
+        layers.append(
+            base.mark_area(opacity=0.14, clip=True).encode(y=alt.Y("low:Q", scale=y_scale), y2=alt.Y2("high:Q"))
+        )
     layers += [
         base.mark_line(clip=True).encode(strokeDash=dash),
         base.mark_point(size=80, filled=True, opacity=0).encode(tooltip=tooltip),  # to point at
@@ -282,9 +284,9 @@ def _domain(values: list[float], y: Quantity) -> list[float]:
 
 def _names(base: alt.Chart, dash: alt.StrokeDash) -> list[Any]:
     """The series' names at the right edge, each behind a piece of its line."""
-    at_end = base.properties(data=alt.NamedData("ends")).encode(x=alt.value("width"))
-    piece = at_end.mark_rule(strokeWidth=2, xOffset=6, x2Offset=22).encode(x2=alt.value("width"), strokeDash=dash)
-    name = at_end.mark_text(align="left", dx=27, limit=170).encode(text="series:N", color=alt.value(INK))
+    at_end = base.properties(data=alt.NamedData("ends")).encode(x=alt.XValue("width"))
+    piece = at_end.mark_rule(strokeWidth=2, xOffset=6, x2Offset=22).encode(x2=alt.X2Value("width"), strokeDash=dash)
+    name = at_end.mark_text(align="left", dx=27, limit=170).encode(text=alt.Text("series:N"), color=alt.ColorValue(INK))
     return [piece, name]
 
 

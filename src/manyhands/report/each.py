@@ -93,9 +93,9 @@ def _lines(at: list[int], each: Values, y: Quantity, who: str, unit: str) -> Jso
     thin = base.mark_line(strokeWidth=1, clip=True).encode(
         x=_x_axis(unit),
         y=y_axis(y),
-        detail="who:N",
-        color=alt.condition("datum.worst", alt.value(WORSE), alt.value(HEAT)),
-        opacity=alt.condition("datum.worst", alt.value(0.8), alt.value(0.3 if len(lines) > 20 else 0.6)),
+        detail=alt.Detail("who:N"),
+        color=alt.ColorValue(HEAT, condition={"test": "datum.worst", "value": WORSE}),
+        opacity=alt.OpacityValue(0.3 if len(lines) > 20 else 0.6, condition={"test": "datum.worst", "value": 0.8}),
         tooltip=[alt.Tooltip("who:N", title=who), alt.Tooltip("y:Q", title=y.title.lower(), format=y.tooltip)],
     )
     thick = alt.Chart(alt.NamedData("mean")).mark_line(color=INK, clip=True).encode(x=_x_axis(unit), y=y_axis(y))
@@ -113,7 +113,7 @@ def _bands(at: list[int], each: Values, y: Quantity, unit: str) -> Json:
     base = alt.Chart(alt.NamedData("rows")).encode(x=_x_axis(unit))
 
     def band(low: str, high: str) -> Any:
-        return base.mark_area(color=HEAT, opacity=0.22, clip=True).encode(y=y_axis(y, low), y2=f"{high}:Q")
+        return base.mark_area(color=HEAT, opacity=0.22, clip=True).encode(y=y_axis(y, low), y2=alt.Y2(f"{high}:Q"))
 
     tooltip = [alt.Tooltip("x:Q", title=unit), *(alt.Tooltip(f"{name}:Q", format=y.tooltip) for name in names)]
     line = base.mark_line(color=INK, clip=True).encode(y=y_axis(y, "middle"))

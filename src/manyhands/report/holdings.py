@@ -104,7 +104,7 @@ def _size_chart(rows: list[Json], many: bool) -> Json:
         drawn = base.mark_area(color=HEAT, opacity=0.6, line=True).encode(x=x, y=y, tooltip=tooltip)
     else:
         x = alt.X("left:Q", title="worker", axis=axis).scale(nice=False)
-        drawn = base.mark_rect(color=HEAT).encode(x=x, x2="right:Q", y=y, y2=alt.datum(0), tooltip=tooltip)
+        drawn = base.mark_rect(color=HEAT).encode(x=x, x2=alt.X2("right:Q"), y=y, y2=alt.Y2Datum(0), tooltip=tooltip)
         rows = [{**row, "left": row["x"] - 0.4, "right": row["x"] + 0.4} for row in rows]
     return to_spec(drawn.properties(width="container", height=140), rows=rows)
 
@@ -146,8 +146,8 @@ def _tiles(tiles: list[Json]) -> Json:
         x=alt.X("across:Q", axis=None).scale(domain=[-0.5, COLUMNS - 0.5], nice=False, zero=False),
         y=alt.Y("down:Q", axis=None).scale(domain=[rows - 0.5, -0.5], nice=False, zero=False),
     )
-    pictures = base.mark_image(width=TILE, height=TILE).encode(url="url:N", tooltip="worker:N")
-    names = base.mark_text(dy=TILE / 2 + 8, fontSize=10).encode(text="worker:N")
+    pictures = base.mark_image(width=TILE, height=TILE).encode(url=alt.Url("url:N"), tooltip=alt.Tooltip("worker:N"))
+    names = base.mark_text(dy=TILE / 2 + 8, fontSize=10).encode(text=alt.Text("worker:N"))
     whole = alt.layer(pictures, names).properties(width=WIDTH, height=(TILE + 24) * rows)
     return to_spec(whole, tiles=tiles)
 

@@ -108,10 +108,10 @@ def _window(lanes: Sequence[_Lane], skipped: int) -> tuple[int, int]:
     last = max(span.end for lane in lanes for span in lane.spans)
     stop = min([*pauses, last])
     end = stop
+    talks = [span for lane in lanes for span in lane.spans if span.kind in ("exposed", "hidden")]
     for count in range(STEPS, FURTHEST + 1):
         end = max([own[skipped + count].start if skipped + count < len(own) else stop for own in steps])
-        inside = [span for lane in lanes for span in _between(lane.spans, start, end)]
-        if any(span.kind in ("exposed", "hidden") for span in inside):
+        if _between(talks, start, end):
             break
     return start, max(start + 1, min(end, stop))
 
@@ -172,14 +172,19 @@ def _draw(lanes: Sequence[_Lane], start: int, end: int, kinds: Sequence[Kind]) -
     colour = alt.Color("kind:N", sort=None, legend=legend).scale(domain=domain, range=[COLOURS[kind] for kind in kinds])
     base = alt.Chart(alt.NamedData("spans")).encode(x=x, y=y)
     bars = base.mark_rect().encode(
-        x2="to:Q",
-        y2="end:Q",
+        x2=alt.X2("to:Q"),
+        y2=alt.Y2("end:Q"),
         color=colour,
         opacity=alt.Opacity("solid:Q", scale=None, legend=None),
-        tooltip=["name:N", "kind:N", alt.Tooltip("from:Q", title=f"from, {unit}"), alt.Tooltip("to:Q", title="to")],
+        tooltip=[
+            alt.Tooltip("name:N"),
+            alt.Tooltip("kind:N"),
+            alt.Tooltip("from:Q", title=f"from, {unit}"),
+            alt.Tooltip("to:Q", title="to"),
+        ],
     )
     texts = base.mark_text(color="white", fontSize=10, align="left", dx=4, clip=True).encode(
-        y=alt.Y("middle:Q", axis=y_axis, scale=y_scale), text="text:N"
+        y=alt.Y("middle:Q", axis=y_axis, scale=y_scale), text=alt.Text("text:N")
     )
     texts = texts.transform_filter("datum.text != ''").transform_calculate(middle="(datum.top + datum.end) / 2")
     whole = alt.layer(bars, texts).properties(width="container", height=LANE * len(names))

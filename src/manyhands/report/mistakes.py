@@ -90,12 +90,18 @@ def _class_map(accuracies: dict[Series, list[float | None]], drawn: Sequence[tup
     )
     rects = base.mark_rect(color=HEAT, cornerRadius=2).encode(
         opacity=alt.Opacity("heat:Q", legend=None).scale(domain=[0, most], range=[0.06, 1]),
-        tooltip=["series:N", "class:N", alt.Tooltip("value:Q", title="accuracy", format=".1%")],
+        tooltip=[
+            alt.Tooltip("series:N"),
+            alt.Tooltip("class:N"),
+            alt.Tooltip("value:Q", title="accuracy", format=".1%"),
+        ],
     )
     layers: list[alt.Chart] = [rects]
     if len(names) <= MOST_WRITTEN:
         for condition, colour in ((f"datum.heat <= {0.65 * most}", INK), (f"datum.heat > {0.65 * most}", "white")):
-            layers.append(base.mark_text(fontSize=11, color=colour).encode(text="text:N").transform_filter(condition))
+            layers.append(
+                base.mark_text(fontSize=11, color=colour).encode(text=alt.Text("text:N")).transform_filter(condition)
+            )
     return to_spec(alt.layer(*layers).properties(width="container", height=STEP * len(accuracies)), cells=cells)
 
 
@@ -151,9 +157,9 @@ def _tiles(rows: Sequence[Json]) -> Json:
     longest = max(len(word["text"]) for word in words)
     left = min(190, 8 * longest + 10)  # pixels of the words, of the counts and of the pictures, one after another
     start = left + 46
-    names = base.mark_text(align="left", baseline="middle").encode(x=alt.value(0), text="text:N")
+    names = base.mark_text(align="left", baseline="middle").encode(x=alt.XValue(0), text=alt.Text("text:N"))
     counts = base.mark_text(align="right", baseline="middle", opacity=0.75).encode(
-        x=alt.value(left + 32), text="count:N"
+        x=alt.XValue(left + 32), text=alt.Text("count:N")
     )
     width = start + across * (TILE + GAP)
     images = (
@@ -164,7 +170,7 @@ def _tiles(rows: Sequence[Json]) -> Json:
                 domain=[0, 1], range=[start + TILE / 2, start + TILE / 2 + TILE + GAP], nice=False, zero=False
             ),
             y=y,
-            url="url:N",
+            url=alt.Url("url:N"),
             tooltip=alt.Tooltip("text:N", title="class → taken for"),
         )
     )

@@ -190,8 +190,10 @@ def _bars(
     bars = base.mark_bar(height=13, clip=True).encode(
         x=x, color=alt.Color("strategy:N", legend=None).scale(domain=list(colour_of), range=list(colour_of.values()))
     )
-    spans = base.mark_rule(color=INK, strokeWidth=1.5, opacity=0.7, clip=True).encode(x=alt.X("low:Q"), x2="high:Q")
-    texts = base.mark_text(align="left", dx=6).encode(x=alt.value(230), text="text:N")
+    spans = base.mark_rule(color=INK, strokeWidth=1.5, opacity=0.7, clip=True).encode(
+        x=alt.X("low:Q"), x2=alt.X2("high:Q")
+    )
+    texts = base.mark_text(align="left", dx=6).encode(x=alt.XValue(230), text=alt.Text("text:N"))
     layers = [bars, spans, texts]
     datasets = {"rows": data}
     if baseline:

@@ -124,7 +124,7 @@ def _staleness_chart() -> Json:
     bars = (
         alt.Chart(alt.NamedData("bars"))
         .mark_rect(color=HEAT)
-        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), tooltip=tooltip)
+        .encode(x=x, x2=alt.X2("to:Q"), y=y, y2=alt.Y2Datum(0), tooltip=tooltip)
     )
     return to_spec(bars.properties(width="container", height=200))
 
@@ -195,7 +195,7 @@ def _class_chart(names: tuple[str, ...]) -> Json:
     x = alt.X("value:Q", title=None, axis=alt.Axis(format=".0%", tickCount=4)).scale(domain=[0, 1])
     base = alt.Chart(alt.NamedData("bars")).encode(y=names_axis(names), x=x)
     bars = base.mark_bar(color=HEAT)
-    texts = base.mark_text(align="left", dx=5).encode(text="text:N")
+    texts = base.mark_text(align="left", dx=5).encode(text=alt.Text("text:N"))
     return to_spec(alt.layer(bars, texts).properties(width="container", height=22 * len(names)))
 
 

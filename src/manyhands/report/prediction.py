@@ -203,14 +203,16 @@ def _lines(groups: dict[str, list[Json]], quantity: str) -> Json:
     )
     layers = []
     if quantity == "speedup":
-        ideal = base.mark_line(color=INK, opacity=0.4, strokeWidth=1, clip=True).encode(y="x:Q", color=alt.value(INK))
+        ideal = base.mark_line(color=INK, opacity=0.4, strokeWidth=1, clip=True).encode(
+            y=alt.Y("x:Q"), color=alt.ColorValue(INK)
+        )
         layers.append(ideal)
     dash = alt.StrokeDash("series:N").scale(domain=names, range=dashes)
     layers += [
-        base.mark_area(opacity=0.15, clip=True).encode(y=alt.Y("low:Q", axis=axis, scale=scale), y2="high:Q"),
+        base.mark_area(opacity=0.15, clip=True).encode(y=alt.Y("low:Q", axis=axis, scale=scale), y2=alt.Y2("high:Q")),
         base.mark_line(clip=True).encode(strokeDash=dash),
         base.mark_point(filled=True, size=36, opacity=1).encode(
-            tooltip=["series:N", alt.Tooltip("x:Q", title="workers"), alt.Tooltip("y:Q", format=".3~g")]
+            tooltip=[alt.Tooltip("series:N"), alt.Tooltip("x:Q", title="workers"), alt.Tooltip("y:Q", format=".3~g")]
         ),
     ]
     return _facets(alt.layer(*layers).properties(width=WIDTH, height=HEIGHT), groups, data)
@@ -224,7 +226,9 @@ def _marks(groups: dict[str, list[Json]], quantity: str) -> Json:
     base = alt.Chart().encode(
         y=names_axis(names), color=alt.Color("series:N", legend=None).scale(domain=names, range=colours)
     )
-    spread = base.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low:Q", axis=axis, scale=scale), x2="high:Q")
+    spread = base.mark_rule(strokeWidth=2, opacity=0.5).encode(
+        x=alt.X("low:Q", axis=axis, scale=scale), x2=alt.X2("high:Q")
+    )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(x=alt.X("y:Q", axis=axis, scale=scale))
     chart = alt.layer(spread, points).properties(width=WIDTH, height=STEP * len(names))
     return _facets(chart, groups, data)

@@ -91,9 +91,9 @@ def _bars(spans: list[Json]) -> Json:
         .mark_rect(xOffset=0.5, x2Offset=-0.5)
         .encode(
             x=x.scale(nice=False, zero=False),
-            x2="to:Q",
+            x2=alt.X2("to:Q"),
             y=y,
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             color=alt.Color("what:N", legend=legend).scale(domain=names, range=list(COLOURS)),
             opacity=alt.Opacity("solid:Q", legend=None).scale(domain=[0, 1], range=[0, 1]),
             tooltip=tooltip,

@@ -82,8 +82,8 @@ def _share_bars(shares: dict[Series, TimeShares], parts: Sequence[str]) -> Json:
             opacity=alt.Opacity("part:O", sort=list(parts), legend=legend).scale(
                 domain=list(parts), range=[PARTS[part] for part in parts]
             ),
-            order="order:Q",
-            tooltip=["series:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
+            order=alt.Order("order:Q"),
+            tooltip=[alt.Tooltip("series:N"), alt.Tooltip("part:N"), alt.Tooltip("share:Q", format=".1%")],
         )
     )
     return to_spec(chart.properties(width="container", height=STEP * len(shares)), rows=data)
@@ -147,11 +147,11 @@ def _speedup_bars(rows: Sequence[Row]) -> Json:
     ]
     x = alt.X("speedup:Q", title=None, axis=alt.Axis(tickCount=5, labelExpr="datum.label + '×'")).scale(nice=False)
     base = alt.Chart(alt.NamedData("rows")).encode(y=names_axis([row.series.label for row in rows]), x=x)
-    track = base.mark_bar(color=INK, opacity=0.08, height=BAR).encode(x="ideal:Q")
+    track = base.mark_bar(color=INK, opacity=0.08, height=BAR).encode(x=alt.X("ideal:Q"))
     bars = base.mark_bar(height=BAR).encode(
-        color=_strategy_colour([row.series for row in rows]), tooltip=["series:N", "text:N"]
+        color=_strategy_colour([row.series for row in rows]), tooltip=[alt.Tooltip("series:N"), alt.Tooltip("text:N")]
     )
-    texts = base.mark_text(align="left", dx=6).encode(x="end:Q", text="text:N")
+    texts = base.mark_text(align="left", dx=6).encode(x=alt.X("end:Q"), text=alt.Text("text:N"))
     return to_spec(alt.layer(track, bars, texts).properties(width="container", height=STEP * len(rows)), rows=data)
 
 
@@ -237,14 +237,18 @@ def _target_marks(table: Times, reached: Sequence[tuple[Series, str, float]]) ->
         y=names_axis(names).scale(domain=names), color=_strategy_colour([line.series for line in table.lines])
     )
     track = base.mark_rule(strokeWidth=2, opacity=0.3).encode(
-        x=alt.X("min(x):Q", scale=scale, axis=axis), x2="max(x):Q", detail="series:N"
+        x=alt.X("min(x):Q", scale=scale, axis=axis), x2="max(x):Q", detail=alt.Detail("series:N")
     )
     points = base.mark_point(filled=True, size=80, opacity=0.9).encode(
         x=alt.X("x:Q", scale=scale, axis=axis),
         shape=alt.Shape("condition:N", sort=None, legend=alt.Legend(title=None, columns=2, symbolFillColor=INK)).scale(
             domain=list(table.conditions), range=[SHAPES[place % len(SHAPES)] for place in range(len(table.conditions))]
         ),
-        tooltip=[alt.Tooltip("series:N", title="strategy"), "condition:N", alt.Tooltip("text:N", title="time")],
+        tooltip=[
+            alt.Tooltip("series:N", title="strategy"),
+            alt.Tooltip("condition:N"),
+            alt.Tooltip("text:N", title="time"),
+        ],
     )
     chart = alt.layer(track, points).properties(width="container", height=STEP * len(names))
     return to_spec(chart, marks=marks)

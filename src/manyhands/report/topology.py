@@ -110,7 +110,7 @@ def _circle(nodes: Sequence[tuple[int, str]], sent: Edges) -> Json:
         y=up,
         x2="x2:Q",
         y2="y2:Q",
-        opacity=alt.value(0.3 if len(lines) > 60 else 0.55),
+        opacity=alt.OpacityValue(0.3 if len(lines) > 60 else 0.55),
         strokeWidth=alt.StrokeWidth("bytes:Q", legend=None).scale(
             domain=[0, max(line["bytes"] for line in lines)], range=[0.5, 2.5 if len(lines) > 60 else 6]
         ),
@@ -119,13 +119,15 @@ def _circle(nodes: Sequence[tuple[int, str]], sent: Edges) -> Json:
     layers: list[alt.Chart] = [rules]
     if heads:
         arrows = alt.Chart(alt.NamedData("heads")).mark_point(shape="triangle-up", filled=True, size=90, color=HEAT)
-        layers.append(arrows.encode(x=across, y=up, angle=alt.Angle("angle:Q", scale=None), opacity=alt.value(0.9)))
+        layers.append(
+            arrows.encode(x=across, y=up, angle=alt.Angle("angle:Q", scale=None), opacity=alt.OpacityValue(0.9))
+        )
     points = alt.Chart(alt.NamedData("dots")).encode(x=across, y=up)
     marks = points.mark_point(filled=True, opacity=1, size=230 if small else 480, color=HEAT).encode(
         shape=alt.Shape("role:N", legend=None).scale(domain=["worker", "server"], range=["circle", "square"]),
-        tooltip=["node:N", "role:N"],
+        tooltip=[alt.Tooltip("node:N"), alt.Tooltip("role:N")],
     )
-    texts = points.mark_text(color="white", fontSize=9 if small else 12).encode(text="node:N")
+    texts = points.mark_text(color="white", fontSize=9 if small else 12).encode(text=alt.Text("node:N"))
     whole = alt.layer(*layers, marks, texts).properties(width=SIZE, height=SIZE)
     return to_spec(whole, lines=lines, dots=dots, **({"heads": heads} if heads else {}))
 

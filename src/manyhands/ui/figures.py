@@ -136,8 +136,13 @@ def _bars(nodes: Sequence[Json], names: Sequence[str], kinds: Sequence[Kind]) ->
             y=alt.Y("node:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, grid=False)),
             x=time.scale(nice=False),
             color=colour,
-            order="order:Q",
-            tooltip=["node:N", "kind:N", alt.Tooltip("time:Q", title=unit), alt.Tooltip("sent:N", title="bytes sent")],
+            order=alt.Order("order:Q"),
+            tooltip=[
+                alt.Tooltip("node:N"),
+                alt.Tooltip("kind:N"),
+                alt.Tooltip("time:Q", title=unit),
+                alt.Tooltip("sent:N", title="bytes sent"),
+            ],
         )
     )
     return to_spec(chart.properties(width="container", height=STEP * len(names)), rows=rows)
