@@ -33,10 +33,8 @@ class Value:
             if field.default is not MISSING and value == field.default:
                 named = True
                 continue
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            if isinstance(value, bool):
-                named, text = True, text.lower()  # "true" alone would say nothing
-            parts.append(f"{field.name}={text}" if named else text)
+            named = named or isinstance(value, bool)  # "true" alone would say nothing
+            parts.append(f"{field.name}={write(value)}" if named else write(value))
             named = named or isinstance(value, tuple)
         return f"{self.name}:{','.join(parts)}" if parts else self.name
 
@@ -105,6 +103,13 @@ def _read_all(key: str, kind: Any, texts: list[str]) -> Any:
     if len(texts) > 1:
         raise UserError(f"{key} is given twice")
     return read(key, kind, texts[0])
+
+
+def write(value: Any) -> str:
+    """One field's value as its text."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def read(key: str, kind: Any, text: str) -> Any:

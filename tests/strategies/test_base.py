@@ -34,7 +34,9 @@ WRITTEN = {
         topology=RandomRegular(3, seed=5), compression=TopK(0.1)
     ),
     "local-sgd": LocalSGD(period="epoch"),
-    "parameter-server:consistency=async": ParameterServer(consistency=Async()),
+    "parameter-server:consistency=async,staleness_aware=true": ParameterServer(
+        consistency=Async(), staleness_aware=True
+    ),
     "fedopt:server_optimizer=adam:0.1,beta2=0.9": FedOpt(server_optimizer=ServerAdam(0.1, beta2=0.9)),
     "fedbuff:fraction=0.5,staleness=hinge:1.0,2.0,buffer=8": FedBuff(buffer=8, fraction=0.5, staleness=Hinge(1.0, 2.0)),
 }

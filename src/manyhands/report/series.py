@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from manyhands.runs.files import Json
 from manyhands.runs.reading import BASELINE, RunView, find_baseline
 from manyhands.statistics import Estimate, estimate
+from manyhands.values import write
 
 INK = "currentColor"
 # Each has a contrast of 3:1 or more on white and on the dark page, and all differ for normal, protan, deutan
@@ -208,7 +209,7 @@ def _text(key: str, value: object) -> str:
         return written.removesuffix("s") if value == 1 else written
     if key.startswith("strategy.") and isinstance(value, str):
         return value  # a word of the strategy's own speaks for itself: ring, async
-    return f"{key.rpartition('.')[2]} {value}"
+    return f"{key.rpartition('.')[2]} {write(value)}"
 
 
 def _differing(own: dict[str, str], others: list[dict[str, str]]) -> dict[str, str]:

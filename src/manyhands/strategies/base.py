@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_type_hints
 
 from manyhands.compression import Compression, Uncompressed
 from manyhands.errors import UserError
-from manyhands.values import read
+from manyhands.values import read, write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ class Strategy:
     def __str__(self) -> str:
         """The name and what differs from the defaults: ``gossip:topology=complete``."""
         options = [
-            f"{option.name}={getattr(self, option.name)}"
+            f"{option.name}={write(getattr(self, option.name))}"
             for option in fields(self)
             if getattr(self, option.name) != option.default
         ]
