@@ -36,7 +36,7 @@ def validation(folder: Path, **first: Any) -> Path:
 
 
 def test_each_prediction_is_drawn_against_its_measurement_and_with_its_error(tmp_path: Path) -> None:
-    figures = bench_figures(BenchView.read(validation(tmp_path / "v")))["configurations"]
+    figures = bench_figures(BenchView.read(validation(tmp_path / "v")).tables)["configurations"]
     both, error = figures
     assert (both.key, error.key) == ("predicted-against-measured", "prediction-error")
     assert "gossip ×2: 20.0\u00a0ms predicted, 22.0 ±" in both.alt
@@ -50,7 +50,7 @@ def test_each_prediction_is_drawn_against_its_measurement_and_with_its_error(tmp
 
 def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
     folder = validation(tmp_path / "v", measured=None, error=None)
-    both, error = bench_figures(BenchView.read(folder))["configurations"]
+    both, error = bench_figures(BenchView.read(folder).tables)["configurations"]
     assert len(both.rows) == len(error.rows) == 1
 
 

@@ -140,7 +140,7 @@ def test_single_is_the_first_point_of_every_line(tmp_path: Path) -> None:
     ]
     strong = {"key": "strong", "title": "Strong", "words": "", "columns": columns, "rows": rows}
     view = BenchView.read(write(tmp_path / "bench", record(tables=[strong])))
-    speedup = next(one for one in bench_figures(view)["strong"] if one.key == "strong-speedup")
+    speedup = next(one for one in bench_figures(view.tables)["strong"] if one.key == "strong-speedup")
     assert [row[:2] for row in speedup.rows] == [
         ["all-reduce", "1"],
         ["gossip", "1"],

@@ -81,7 +81,7 @@ def write_bench(
 
     view = BenchView.read(folder)
     page = page or folder / PAGE
-    sections = bench_figures(view)
+    sections = bench_figures(view.tables)
     files: dict[str, list[Path]] = {"figures": [], "tables": []}
     if figures:
         drawn = [figure for group in sections.values() for figure in group]

@@ -1,7 +1,8 @@
 """What is drawn of each kind of benchmark, by the key of the table that it shows."""
 
+from collections.abc import Sequence
+
 from manyhands.report.agreement import agreement_figure, error_figure
-from manyhands.report.bench import BenchView
 from manyhands.report.bench_charts import interval_figure, line_figure, stacked_figure, value_of
 from manyhands.report.figure import Figure
 from manyhands.runs.files import Json
@@ -9,8 +10,8 @@ from manyhands.runs.files import Json
 QUARTILES = " Bars: quartiles of the repeats."
 
 
-def bench_figures(view: BenchView) -> dict[str, list[Figure]]:
-    """All pictures of a benchmark; tables without any are left out."""
+def bench_figures(tables: Sequence[Json]) -> dict[str, list[Figure]]:
+    """All pictures of a benchmark's tables; those without any are left out."""
     makers = {
         "batch-size": _batch_size,
         "large-batch": _large_batch,
@@ -22,7 +23,7 @@ def bench_figures(view: BenchView) -> dict[str, list[Figure]]:
         "accuracy": _accuracy,
         "configurations": _agreement,
     }
-    made = {key: makers[key](table) for table in view.tables if (key := table["key"]) in makers}
+    made = {key: makers[key](table) for table in tables if (key := table["key"]) in makers}
     return {key: figures for key, figures in made.items() if figures}
 
 
