@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -242,29 +240,29 @@ def specifications():
 """
 
 
-def test_a_file_can_have_a_strategy_of_its_own(tmp_path: Path) -> None:
+def test_a_file_can_have_a_strategy_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def as_in_a_new_process(*argv: str) -> int:
+        try:
+            return main(["compare", "--quiet", *argv])
+        finally:
+            STRATEGIES.pop("own-mean", None)
+
     (tmp_path / "own_mean.py").write_text(OWN)
-    run_in_new_process("compare", "--from", "own_mean.py", "--out", "study", "--quiet")
+    assert as_in_a_new_process("--from", "own_mean.py", "--out", "study") == 0
     simulated, real = (Path("study") / name for name in ("01-own-mean", "02-own-mean"))
     whole = (simulated / "history.jsonl").read_text()
     assert json.loads((real / "run.json").read_text())["status"] == "finished"
     shutil.rmtree(simulated)
-    run_in_new_process("compare", "--resume", "study", "--quiet")
+    assert as_in_a_new_process("--resume", "study") == 0
     assert (simulated / "history.jsonl").read_text() == whole
 
     shutil.rmtree(simulated)
     (tmp_path / "own_mean.py").rename(tmp_path / "elsewhere.py")
-    message = run_in_new_process("compare", "--resume", "study", "--quiet", status=2)
+    capsys.readouterr()
+    assert as_in_a_new_process("--resume", "study") == 2
+    (message,) = capsys.readouterr().err.splitlines()
     assert "unknown strategy 'own-mean'" in message
-    assert message.endswith("own_mean.py is gone)\n")
-    assert message.count("\n") == 1
-
-
-def run_in_new_process(*argv: str, status: int = 0) -> str:
-    """Where no strategy is known that another one defined; what it said on the standard error output."""
-    done = subprocess.run([sys.executable, "-m", "manyhands", *argv], capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stderr
+    assert message.endswith("own_mean.py is gone)")
 
 
 def test_rounds_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
