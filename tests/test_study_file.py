@@ -115,14 +115,6 @@ def test_files_that_define_no_study(text: str, message: str, written: Written) -
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["statistics", "cgitb", "manyhands", "torch"])
-def test_a_study_hides_no_module(name: str, tmp_path: Path) -> None:
-    path = tmp_path / f"{name}.py"
-    path.write_text(GOOD)
-    with pytest.raises(UserError, match=f"there is a module called {name} already: give the file another name"):
-        load_study(path)
-
-
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "nothing.py", tmp_path):
         with pytest.raises(UserError, match=r"cannot read .*: --from takes a study, a Python file"):

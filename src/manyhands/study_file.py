@@ -5,16 +5,13 @@ report shall tell how soon an accuracy was reached, ``TARGET``. It may import mo
 strategies and the like of its own. See ``studies/``.
 """
 
-import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from manyhands.errors import UserError
+from manyhands.own_code import run_file, told_with_its_line
 from manyhands.runs.specification import Specification
 
 
@@ -33,10 +30,10 @@ class StudyFile:
 
 def load_study(path: Path) -> StudyFile:
     """Run the file; raises UserError, one line with the file and the line in it, for whatever is wrong with it."""
-    with _told_with_its_line(path):
-        module = _run(path)
-        name, make = getattr(module, "NAME", None), getattr(module, "specifications", None)
-        target = getattr(module, "TARGET", None)
+    module = run_file(path, "--from takes a study, a Python file")
+    name, make = getattr(module, "NAME", None), getattr(module, "specifications", None)
+    target = getattr(module, "TARGET", None)
+    with told_with_its_line(path):
         planned: Any = make() if callable(make) else None
     if not isinstance(name, str) or not name or not callable(make):
         raise UserError(f"{path} is no study: it must define NAME, a text, and specifications(), which gives a list")
@@ -67,49 +64,3 @@ def with_rounds(specifications: Sequence[Specification], rounds: int) -> tuple[S
         raise UserError("--rounds is for federated strategies, and there are none here: give --epochs")
     pairs = zip(specifications, counted, strict=True)
     return distinct([replace(one, epochs=None, rounds=rounds) if counts else one for one, counts in pairs])
-
-
-def _run(path: Path) -> ModuleType:
-    """As a module of the file's name in a folder on the path of imports: other processes find its classes there."""
-    name, folder = path.stem, str(path.resolve().parent)
-    if name in sys.stdlib_module_names or (name in sys.modules and not hasattr(sys.modules[name], _STUDY)):
-        raise UserError(f"there is a module called {name} already: give the file another name")
-    with suppress(ValueError):
-        sys.path.remove(folder)
-    sys.path.insert(0, folder)
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    setattr(module, _STUDY, True)
-    sys.modules[name] = module
-    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
-    return module
-
-
-_STUDY = "__manyhands_study__"
-"""marks the module of a study, which that of another study of the same name may replace"""
-
-
-@contextmanager
-def _told_with_its_line(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if str(error.filename) != str(path):
-            raise _at(path, error) from None
-        raise UserError(f"cannot read {path} ({error.strerror}): --from takes a study, a Python file") from None
-    except SyntaxError as error:
-        where = f"{error.filename or path}, line {error.lineno or 1}"
-        raise UserError(f"{where}: {error.msg}") from None
-    except (Exception, SystemExit) as error:
-        raise _at(path, error) from None
-
-
-def _at(path: Path, error: BaseException) -> UserError:
-    """The error with the last line of the file, or of a file beside it, that led to it."""
-    folder = path.resolve().parent
-    frames = traceback.extract_tb(error.__traceback__)
-    files = [frame for frame in frames if not frame.filename.startswith("<")]  # such as <frozen importlib>
-    ours = [frame for frame in files if Path(frame.filename).resolve().parent == folder]
-    where = f"{ours[-1].filename}, line {ours[-1].lineno}" if ours else str(path)
-    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    return UserError(f"{where}: {kind}{str(error) or 'no reason given'}")

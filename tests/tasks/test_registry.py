@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import torch
 
 from manyhands.errors import UserError
 from manyhands.tasks.augmentation import Augmentation
-from manyhands.tasks.registry import load_task, outline_task, parse_name, task_names
+from manyhands.tasks.registry import load_task, outline_task, parse_name, plain_name, task_names
 from manyhands.tasks.task import Task
 
 
@@ -128,3 +129,74 @@ def test_an_outline_has_the_shapes_and_no_data(monkeypatch: pytest.MonkeyPatch) 
     assert (outline.name, outline.classes, outline.mean) == (whole.name, whole.classes, whole.mean)
     with pytest.raises(UserError, match="unknown task"):
         outline_task("mnist-mini/lenet6")
+
+
+OWN = """\
+import torch
+from torch import nn
+from manyhands import Task
+
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 3)
+
+def make():
+    return Task(model=Net, train=samples(30), test=samples(6))
+
+def samples(count):
+    return torch.randn(count, 4, generator=torch.Generator().manual_seed(1)), torch.arange(count) % 3
+
+made, number, broken = make(), 3, lambda: 1 / 0
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "of_my_own.py").write_text(OWN)
+    return tmp_path / "of_my_own.py"
+
+
+@pytest.mark.parametrize("make", [load_task, outline_task])
+@pytest.mark.parametrize("name", ["of_my_own.py:make", "of_my_own.py:made"])
+def test_a_task_of_ones_own(make: Callable[[str], Task], name: str, own: Path) -> None:
+    task = make(name)
+    assert (task.name, len(task.train), len(task.test), len(task.classes)) == (name, 30, 6, 3)
+    model = pickle.loads(pickle.dumps(make(name).model))  # as other processes get it, after another has been made
+    assert type(model()).__name__ == "Net"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("of_my_own.py:nothing", "of_my_own.py must define nothing, a Task or a function that makes one"),
+        ("of_my_own.py:number", "of_my_own.py must define number, a Task or a function that makes one"),
+        ("of_my_own.py:Net", "of_my_own.py must define Net, a Task or a function that makes one"),
+        ("of_my_own.py:", "of_my_own.py must define a name, a Task or a function that makes one"),
+        ("of_my_own.py", "or FILE.py:NAME of a task of your own"),
+        ("of_my_own.py:broken", "of_my_own.py, line 15: ZeroDivisionError: division by zero"),
+        ("elsewhere.py:make", "cannot read elsewhere.py (No such file or directory): --task takes DATASET/MODEL"),
+    ],
+)
+def test_what_is_no_task_of_ones_own(name: str, message: str, own: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_task(name)
+
+
+def test_a_task_of_ones_own_says_itself_how_it_is_augmented(own: Path) -> None:
+    with pytest.raises(UserError, match=r"--augment: task .* does not say how"):
+        load_task("of_my_own.py:make", augment=True)
+    text = OWN.replace("test=samples(6)", "test=samples(6), augmentation=Augmentation(padding=1, flip=True)")
+    own.write_text(f"from manyhands.tasks.augmentation import Augmentation\n{text}")
+    for augment in (False, True):
+        assert load_task("of_my_own.py:make", augment=augment).augmentation == Augmentation(padding=1, flip=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("mnist-mini/lenet5", "mnist-mini-lenet5"), ("x/resnet18:norm=group", "x-resnet18-norm=group"),
+     ("a b/my.py:make", "a-b-my.py-make")],
+)  # fmt: skip
+def test_a_name_for_files(name: str, plain: str) -> None:
+    assert plain_name(name) == plain

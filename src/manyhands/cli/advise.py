@@ -25,7 +25,7 @@ class Advise:
     """What ``manyhands advise`` takes."""
 
     task: str = "mnist-mini/lenet5"
-    """what is learnt: DATASET/MODEL"""
+    """what is learnt: DATASET/MODEL, or FILE.py:NAME of your own"""
     target: float = 0.9
     """test accuracy to be reached"""
     strategies: tuple[str, ...] = ()

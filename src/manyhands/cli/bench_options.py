@@ -63,7 +63,7 @@ class BatchSize:
     """What ``manyhands bench batch-size`` takes."""
 
     task: str = "mnist-mini/lenet5"
-    """what is learnt: DATASET/MODEL"""
+    """what is learnt: DATASET/MODEL, or FILE.py:NAME of your own"""
     batch_sizes: tuple[int, ...] = ()
     """default: 8 32 128 512 2048, those that the training set has samples for"""
     repeats: int = 9
@@ -88,7 +88,7 @@ class Scaling:
     """What ``manyhands bench scaling`` takes."""
 
     task: str = "mnist-mini/lenet5"
-    """what is learnt: DATASET/MODEL"""
+    """what is learnt: DATASET/MODEL, or FILE.py:NAME of your own"""
     strategies: tuple[str, ...] = ("all-reduce",)
     """names, with options as in parameter-server:consistency=async"""
     workers: tuple[int, ...] = ()
@@ -125,7 +125,7 @@ class LargeBatch:
     """What ``manyhands bench large-batch`` takes."""
 
     task: str = "mnist-mini/lenet5"
-    """what is learnt: DATASET/MODEL"""
+    """what is learnt: DATASET/MODEL, or FILE.py:NAME of your own"""
     totals: tuple[int, ...] = (32, 64, 128, 256, 512, 1024)
     """samples in a step of all workers together"""
     rules: tuple[LrScaling, ...] = ("none", "linear", "sqrt")

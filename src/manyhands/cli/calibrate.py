@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from manyhands import terminal
 from manyhands.cli.flags import parse
 from manyhands.errors import UserError
+from manyhands.tasks.registry import plain_name
 
 if TYPE_CHECKING:
     from manyhands.clusters.simulated.profile import DeviceProfile
@@ -27,7 +28,7 @@ class Calibrate:
     """What ``manyhands calibrate`` takes."""
 
     task: str = "mnist-mini/lenet5"
-    """whose steps are timed: DATASET/MODEL"""
+    """whose steps are timed: DATASET/MODEL, or FILE.py:NAME of your own"""
     batch_size: tuple[int, ...] = (16, 32, 64, 128)
     """of a worker: two sizes or more"""
     hosts: int = 0
@@ -39,7 +40,7 @@ class Calibrate:
     threads: int = 1
     """intra-operator threads of each process"""
     out: Path | None = None
-    """the profile's file, which must not exist; default: profile-DATASET-MODEL.json"""
+    """the profile's file, which must not exist; default: profile-TASK.json"""
     data_dir: Path | None = None
     """folder of the data sets; default: MANYHANDS_DATA, then the user's cache"""
     json: bool = False
@@ -50,7 +51,7 @@ class Calibrate:
 
 def run(argv: Sequence[str]) -> int:
     options = parse(Calibrate, argv, "manyhands calibrate", DESCRIPTION)
-    out = options.out or Path(f"profile-{options.task.replace('/', '-')}.json")
+    out = options.out or Path(f"profile-{plain_name(options.task)}.json")
     if out.exists():
         raise UserError(f"{out} exists already: name another --out, a profile is not overwritten")
     if options.hosts not in (0, 2):

@@ -44,7 +44,7 @@ class Compare:
     """What ``manyhands compare`` takes."""
 
     task: str = "mnist-mini/lenet5"
-    """what is learnt: DATASET/MODEL"""
+    """what is learnt: DATASET/MODEL, or FILE.py:NAME of your own"""
     strategies: tuple[str, ...] = ()
     """names, with options as in gossip:topology=complete, or all; default: eight that differ most"""
     cluster: Literal["mixed", "simulated", "processes"] | None = None

@@ -31,7 +31,7 @@ class Predict:
     """What ``manyhands predict`` takes."""
 
     task: str = "mnist-mini/lenet5"
-    """what is learnt: DATASET/MODEL; nothing is fetched"""
+    """what is learnt: DATASET/MODEL, of which nothing is fetched, or FILE.py:NAME of your own"""
     strategies: tuple[str, ...] = ()
     """names, with options as in gossip:topology=complete, or all; default: eight that differ most"""
     workers: tuple[int, ...] = (2, 8, 32)

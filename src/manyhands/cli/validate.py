@@ -11,6 +11,7 @@ from manyhands.cli.bench import benchmark, show_benchmark
 from manyhands.cli.flags import FLAT, parse
 from manyhands.clusters.cluster import Processes
 from manyhands.errors import UserError
+from manyhands.tasks.registry import plain_name
 
 if TYPE_CHECKING:
     from manyhands.measure.validate import Outcome
@@ -31,7 +32,7 @@ class Validate:
     profiles: tuple[Path, ...] = ()
     """files that manyhands calibrate --hosts 2 wrote; default: measured now, of --tasks"""
     tasks: tuple[str, ...] = ("mnist-mini/lenet5", "mnist-mini/cnn")
-    """to calibrate: DATASET/MODEL"""
+    """to calibrate: DATASET/MODEL, or FILE.py:NAME of your own"""
     batch_size: tuple[int, ...] = (64, 16)
     """of a worker: one for each profile or task"""
     strategies: tuple[str, ...] = (
@@ -89,7 +90,7 @@ def run(argv: Sequence[str]) -> int:
         say.expect(0 if given else len(tasks) * len(stages()))
         profiles = []
         for number, (task, batch_size) in enumerate(zip(tasks, options.batch_size, strict=True)):
-            path = bench.path / "profiles" / f"{task.replace('/', '-')}.json"
+            path = bench.path / "profiles" / f"{plain_name(task)}.json"
             if given:
                 profile = given[number]
             else:

@@ -23,7 +23,7 @@ from manyhands.runs.folder import RunFolder
 from manyhands.runs.specification import Specification
 from manyhands.strategies import AllReduce, Gossip, Strategy
 from manyhands.strategies.topology import Ring
-from manyhands.tasks.registry import load_task
+from manyhands.tasks.registry import load_task, plain_name
 from manyhands.tasks.task import Task
 
 ROUNDS, BLOCKS, REPEATS = 4, 2, 20
@@ -104,7 +104,7 @@ def _profile(
     backend = replace(backend, collective_slowdown=max(1.0, median(slowed)))
     overlap = {"slowdown": median(ratios), "collective": median(slowed), "n": len(ratios)}
     return DeviceProfile(
-        name=experiment.task.name.replace("/", "-"),
+        name=plain_name(experiment.task.name),
         **device,
         overlap_slowdown=max(1.0, median(ratios)),
         backend=backend,

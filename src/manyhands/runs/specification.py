@@ -30,7 +30,7 @@ class Specification:
     """One training, whole. The order of fields is the order of ``manyhands train --help``."""
 
     task: str = "mnist-mini/lenet5"
-    """what is learnt: DATASET/MODEL, e.g. cifar10/resnet18:norm=group"""
+    """what is learnt: DATASET/MODEL, e.g. cifar10/resnet18:norm=group, or FILE.py:NAME of your own"""
     strategy: Strategy = field(default_factory=AllReduce)
     """how the workers train together"""
     cluster: Cluster = field(default_factory=Simulated)

@@ -1,5 +1,7 @@
 """Tasks by name: ``DATASET/MODEL[:OPTIONS]``, e.g. ``mnist/cnn``, ``cifar10/resnet18:norm=group,width=32``.
 
+And tasks of the user's own, ``FILE.py:NAME``, where the file defines NAME: a `Task`, or a function that makes one.
+
 Options are the model's, and one of every task: ``normalise=false`` leaves pixels in 0 … 1 as they are, instead of with
 mean 0 and deviation 1 over the training set.
 
@@ -8,6 +10,8 @@ Names are listed and taken apart without torch.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +29,11 @@ def task_names() -> list[str]:
     return [f"{dataset}/{model}" for dataset in CARDS for model in MODEL_NAMES]
 
 
+def plain_name(name: str) -> str:
+    """The name as a part of a file's name."""
+    return re.sub(r"[^\w.=-]+", "-", name)
+
+
 def parse_name(name: str) -> tuple[str, str, dict[str, str]]:
     """Data set, model and the model's options in ``name``; raises UserError listing what there is."""
     left, _, rest = name.partition(":")
@@ -32,7 +41,7 @@ def parse_name(name: str) -> tuple[str, str, dict[str, str]]:
     if dataset not in CARDS or model not in MODEL_NAMES:
         raise UserError(
             f"unknown task '{name}': write DATASET/MODEL with a data set out of {', '.join(CARDS)} "
-            f"and a model out of {', '.join(MODEL_NAMES)}"
+            f"and a model out of {', '.join(MODEL_NAMES)}, or FILE.py:NAME of a task of your own"
         )
     options: dict[str, str] = {}
     for part in rest.split(",") if rest else ():
@@ -51,11 +60,31 @@ def _normalised(options: dict[str, str]) -> bool:
     return text == "true"
 
 
+def _own_task(name: str) -> Task | None:
+    """The task of the user's own that is named so; None: it is no such name."""
+    file, _, wanted = name.rpartition(":")
+    if not file.endswith(".py"):
+        return None
+    from manyhands.own_code import run_file, told_with_its_line
+    from manyhands.tasks.task import Task
+
+    path = Path(file)
+    found = getattr(run_file(path, "--task takes DATASET/MODEL, or FILE.py:NAME"), wanted, None)
+    with told_with_its_line(path):
+        task = found() if callable(found) else found
+    if not isinstance(task, Task):
+        raise UserError(f"task '{name}': {file} must define {wanted or 'a name'}, a Task or a function that makes one")
+    return replace(task, name=name)
+
+
 def outline_task(name: str) -> Task:
     """The task of that name with as many samples as it has, all of them empty: nothing is fetched or read.
 
-    Enough to say how long a training takes. Raises UserError for a name or a model's option that does not exist.
+    Enough to say how long a training takes; a task of the user's own is as it is. Raises UserError for a name or a
+    model's option that does not exist.
     """
+    if own := _own_task(name):
+        return own
     dataset, model, options = parse_name(name)
     normalised = _normalised(options)
     import torch
@@ -86,9 +115,13 @@ def outline_task(name: str) -> Task:
 def load_task(name: str, data_dir: Path | None = None, augment: bool = False) -> Task:
     """The task of that name with its data in memory, fetched first where they are missing.
 
-    `augment` adds the data set's usual crops and flips of training images. Raises UserError for a name, a model's
-    option or data that are not as they should be.
+    `augment` adds the data set's usual crops and flips of training images; a task of the user's own says itself how
+    its images are augmented. Raises UserError for a name, a model's option or data that are not as they should be.
     """
+    if own := _own_task(name):
+        if augment and own.augmentation is None:
+            raise UserError(f"--augment: task '{name}' does not say how, give it an augmentation")
+        return own
     dataset, model, options = parse_name(name)
     normalised = _normalised(options)
     import torch
