@@ -38,7 +38,7 @@ SAMPLES = 600
 RATES = {10: 0.1, SAMPLES: 0.5}
 """the learning rate for each batch size"""
 MOST_ROUNDS = 700
-"""of a cell: the whole table then takes two cores about an hour"""
+"""of a cell: the whole table then takes two cores about two hours"""
 
 
 @dataclass(frozen=True)
