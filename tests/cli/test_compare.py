@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,7 @@ def test_a_file_can_have_a_strategy_of_its_own(tmp_path: Path, capsys: pytest.Ca
             return main(["compare", "--quiet", *argv])
         finally:
             STRATEGIES.pop("own-mean", None)
+            sys.modules.pop("own_mean", None)
 
     (tmp_path / "own_mean.py").write_text(OWN)
     assert as_in_a_new_process("--from", "own_mean.py", "--out", "study") == 0
