@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
@@ -79,6 +80,7 @@ SPECIAL: dict[type, st.SearchStrategy[Any]] = {
 }
 
 
+@cache
 def drawn(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type."""
     if isinstance(kind, type) and issubclass(kind, Value):
@@ -92,6 +94,7 @@ def drawn(kind: Any) -> st.SearchStrategy[Any]:
     return {bool: st.booleans(), int: st.integers(1, 10**9), float: st.floats(1e-6, 1, exclude_max=True)}[kind]
 
 
+@cache
 def members(member: type[Any]) -> st.SearchStrategy[Any]:
     """Objects of a registered class with all its fields drawn."""
     if member in SPECIAL:

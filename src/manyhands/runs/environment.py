@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,12 @@ def backends() -> dict[str, bool]:
     }
 
 
+@cache
 def revision() -> str | None:
-    """The commit of the source tree this package runs from; None if it is installed elsewhere."""
+    """The commit of the source tree this package runs from; None if it is installed elsewhere.
+
+    As it was when this process first asked: what it runs was read then.
+    """
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
@@ -67,6 +72,7 @@ def revision() -> str | None:
     return done.stdout.strip() or None
 
 
+@cache
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
