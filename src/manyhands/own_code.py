@@ -13,6 +13,9 @@ from types import ModuleType
 
 from manyhands.errors import UserError
 
+_CHANGED = "__manyhands_changed__"
+"""marks the module of such a file, which that of another of the same name may replace, with when it was changed last"""
+
 
 def run_file(path: Path, purpose: str) -> ModuleType:
     """The module that the file makes; one that is known already, and has not changed since, as it is.
@@ -27,10 +30,10 @@ def run_file(path: Path, purpose: str) -> ModuleType:
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): {purpose}") from None
     known = sys.modules.get(name)
-    if known and getattr(known, "__file__", None) and Path(str(known.__file__)).resolve() == file:
-        if getattr(known, _CHANGED, changed) == changed:  # what others have imported has no such mark
-            return known
-    elif name in sys.stdlib_module_names or (known and not hasattr(known, _CHANGED)):
+    at = getattr(known, "__file__", None)
+    if known and at and Path(at).resolve() == file and getattr(known, _CHANGED, changed) == changed:
+        return known  # what others have imported has no such mark
+    if name in sys.stdlib_module_names or (known and not hasattr(known, _CHANGED)):
         raise UserError(f"{path}: there is a module called {name} already: give the file another name")
     folder = str(file.parent)
     with suppress(ValueError):
@@ -47,10 +50,6 @@ def run_file(path: Path, purpose: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-_CHANGED = "__manyhands_changed__"
-"""marks the module of such a file, which that of another of the same name may replace, with when it was changed last"""
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def test_stochastic_rounding_is_right_on_average(text: str) -> None:
     A number between two levels that are ``step`` apart is rounded up with a probability p of the way it has come, which
     gives it the variance step² p (1 - p).
     """
-    times, sent, workers = 800, vector(7, 200), Workers(text, 1, shapes=[(200,)])
+    times, sent, workers = 2000, vector(7, 200), Workers(text, 1, shapes=[(200,)])
     compression = COMPRESSIONS.parse(text)
     assert isinstance(compression, Int8 | QSGD)
     steps = [

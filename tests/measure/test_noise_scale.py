@@ -20,14 +20,14 @@ from manyhands.tasks.models import build
 from manyhands.tasks.task import Task
 
 
-@pytest.mark.parametrize(("parts", "batch", "draws"), [(2, 1, 20_000), (4, 16, 4_000), (8, 3, 4_000)])
-def test_the_estimates_are_unbiased(parts: int, batch: int, draws: int) -> None:
+@pytest.mark.parametrize(("parts", "batch"), [(2, 1), (4, 16), (8, 3)])
+def test_the_estimates_are_unbiased(parts: int, batch: int) -> None:
     """Of gradients G + noise with covariance Σ / b; the mean over many draws is |G|² and tr Σ."""
     generator = torch.Generator().manual_seed(1)
     true = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
     sigma = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
     found = []
-    for _ in range(draws):
+    for _ in range(20_000):
         noise = torch.randn(parts, 3, generator=generator, dtype=torch.float64) * sigma / math.sqrt(batch)
         found.append(noise_of(list(true + noise), batch))
     estimates = np.array(found)

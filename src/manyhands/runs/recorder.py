@@ -99,7 +99,7 @@ class Checkpoint:
 
 
 class Counted(Protocol):
-    """What a row and the results take from a node; a `Node` has it, and so has the `Report` of one elsewhere."""
+    """What a row and the results take from a node; a `Node` has it, and so has the `NodeReport` of one elsewhere."""
 
     @property
     def samples(self) -> int:
@@ -120,7 +120,7 @@ class Counted(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class NodeReport:
     """A node's numbers as it tells them to another process."""
 
     samples: int

@@ -43,7 +43,7 @@ from manyhands.clusters.processes.stopwatch import Stopwatch
 from manyhands.clusters.processes.wire import Header, Kind, Wire, json_bytes, naming_peers, tensor_bytes, unbytes
 from manyhands.errors import RunError
 from manyhands.runs.ledger import Ledger
-from manyhands.runs.recorder import Checkpoint, Recorder, Report
+from manyhands.runs.recorder import Checkpoint, NodeReport, Recorder
 from manyhands.runs.trace import Trace
 from manyhands.training.evaluation import Evaluation
 
@@ -388,10 +388,10 @@ class Driver:
     }
 
 
-def _counted(report: Mapping[str, Any]) -> Report:
+def _counted(report: Mapping[str, Any]) -> NodeReport:
     """What the recorder takes from a node's own report."""
     loss_sum, loss_samples = report["loss"]
-    return Report(
+    return NodeReport(
         samples=report["numbers"]["samples"],
         loss_sum=loss_sum,
         loss_samples=loss_samples,
