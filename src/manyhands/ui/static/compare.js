@@ -1,7 +1,7 @@
 // Several runs side by side, or all of a study.
 import { scales, show, useTheme } from "./charts.js";
 import { address, chip, count, h, problems, table, update } from "./dom.js";
-import { act, ask, listen, soon } from "./live.js";
+import { act, latest, listen, soon } from "./live.js";
 
 export function compare(main, query) {
   const ids = query.getAll("id");
@@ -73,15 +73,19 @@ export function compare(main, query) {
         row.cells.slice(1).map((cell) => h("td", {}, cell)))))));
   }
 
+  const askAnew = latest();
   async function load() {
+    let told;
     try {
-      content = await ask(address("/api/compare", ids, { scale }));
+      told = await askAnew(address("/api/compare", ids, { scale }));
     } catch (error) {
       if (error.status === undefined) return; // offline: it comes again
       main.replaceChildren(h("h1", {}, "Nothing to compare"), ...problems([error.message]), h("p", {}, h("a", { href: "/" }, "To all runs")));
       return;
     }
+    if (told === null) return;
     if (!head.isConnected) main.replaceChildren(...parts); // it was not here a moment ago
+    content = told.answer;
     useTheme(content.theme);
     render();
   }

@@ -1,6 +1,6 @@
 // All runs of the folder: filtered, sorted, ticked to be compared, and up to date.
 import { address, ago, chip, command, count, h, problems, progress, status } from "./dom.js";
-import { ask, listen, soon } from "./live.js";
+import { latest, listen, soon } from "./live.js";
 
 const COLUMNS = [
   { name: "Run", key: (run) => run.written ?? run.name },
@@ -219,25 +219,26 @@ export function list(main, query) {
     render();
   }
 
-  const take = ({ runs: some, studies: groups, jobs: work }) => {
+  const take = ({ runs: some, studies: groups, jobs: work, gone = [] }) => {
     for (const run of some) runs.set(run.id, run);
     for (const study of groups) studies.set(study.id, study);
     for (const job of work) jobs.set(job.id, job);
+    for (const id of gone) { runs.delete(id); studies.delete(id); rows.delete(id); rows.delete(`study ${id}`); }
   };
+  const askAnew = latest();
   const renderSoon = soon(async () => render());
   setInterval(renderSoon, 20000); // ages, and signs of life
   listen({
     changed: (event) => {
       take(event);
-      for (const id of event.gone) { runs.delete(id); studies.delete(id); rows.delete(id); rows.delete(`study ${id}`); }
       renderSoon();
     },
     again: async () => {
-      const content = await ask("/api/runs").catch(() => null);
-      if (!content) return; // offline: it comes again
+      const told = await askAnew("/api/runs").catch(() => null);
+      if (!told) return; // offline: it comes again
       runs.clear(); studies.clear(); jobs.clear();
-      cut = content.cut;
-      take(content);
+      cut = told.answer.cut;
+      [told.answer, ...told.events].forEach(take);
       render();
       performance.mark("list drawn");
     },

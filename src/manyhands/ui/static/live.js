@@ -23,6 +23,28 @@ export const act = async (path, body) => answered(await fetch(path, {
   method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
 }));
 
+const underWay = new Set(); // of each question without an answer yet, the events since it was asked
+
+// For what is asked anew whenever something has changed. Gives the answer and the events heard while it was under way, some of
+// which may be newer than it; or null where it was asked anew meanwhile, and another answer comes.
+export function latest() {
+  let last = null;
+  return async function (path) {
+    const events = [];
+    last = events;
+    underWay.add(events);
+    try {
+      const answer = await ask(path);
+      return last === events ? { answer, events } : null;
+    } catch (error) {
+      if (last !== events) return null;
+      throw error;
+    } finally {
+      underWay.delete(events);
+    }
+  };
+}
+
 // `changed` is called with each event; `again` at the beginning, and whenever events may have been missed.
 export function listen({ changed, again }) {
   const link = document.getElementById("link");
@@ -68,7 +90,9 @@ export function listen({ changed, again }) {
     source.addEventListener("beat", heard);
     source.onmessage = (event) => {
       heard();
-      changed(JSON.parse(event.data));
+      const told = JSON.parse(event.data);
+      for (const events of underWay) events.push(told);
+      changed(told);
     };
     source.onerror = () => down(source);
   }

@@ -1,7 +1,7 @@
 // One run: how far it is, its curves, what its nodes do, and what can be done with it.
 import { scales, show, useTheme } from "./charts.js";
 import { address, ago, chip, command, h, lasting, problems, progress, share, since, status, update } from "./dom.js";
-import { act, ask, listen, soon } from "./live.js";
+import { act, ask, latest, listen, soon } from "./live.js";
 
 export function run(main, query) {
   const id = query.get("id") ?? "";
@@ -123,15 +123,20 @@ export function run(main, query) {
     }
   }
 
+  const askAnew = latest();
   async function load() {
+    let told;
     try {
-      content = await ask(address("/api/run", [id], { scale }));
+      told = await askAnew(address("/api/run", [id], { scale }));
     } catch (error) {
       if (error.status === undefined) return; // offline: it comes again
       main.replaceChildren(h("h1", {}, "Not here"), ...problems([error.message]), h("p", {}, h("a", { href: "/" }, "To all runs")));
       return;
     }
+    if (told === null) return;
     if (!head.isConnected) main.replaceChildren(...parts); // it was not here a moment ago
+    content = told.answer;
+    told.events.forEach(take);
     if (content.theme) useTheme(content.theme);
     render();
     await loadWhole();
@@ -154,7 +159,8 @@ export function run(main, query) {
   }
 
   // Numbers come with the event itself, before the charts are drawn anew.
-  function take(own) {
+  function take({ runs }) {
+    const own = runs.find((one) => one.id === id);
     if (!own || !content?.run || own.problem !== undefined) return;
     content.run = own;
     const told = { "Test accuracy": own.accuracy, "Test loss": own.loss, Clock: own.seconds, Sent: own.bytes };
@@ -166,9 +172,10 @@ export function run(main, query) {
   const loadSoon = soon(load);
   setInterval(() => content && renderHead(), 5000);
   listen({
-    changed: ({ runs, jobs, gone }) => {
+    changed: (event) => {
+      const { runs, jobs, gone } = event;
       const mine = [id, content?.run?.study];
-      take(runs.find((one) => one.id === id));
+      take(event);
       if ([...runs, ...jobs].some((one) => mine.includes(one.id)) || gone.includes(id)) loadSoon();
     },
     again: load,
