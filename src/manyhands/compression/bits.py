@@ -16,21 +16,27 @@ def pack(numbers: "Tensor", width: int) -> "Tensor":
     import torch
 
     eighths = padded(numbers.to(_type(width)), 8).view(8, -1)
-    planes = eighths.new_zeros(width, eighths.shape[1], dtype=torch.uint8)
+    planes, places = eighths.new_empty(width, eighths.shape[1], dtype=torch.uint8), _places(eighths)
     for bit, plane in enumerate(planes.unbind()):
-        for place, eighth in enumerate(((eighths >> bit) & 1).to(torch.uint8).unbind()):
-            plane |= eighth << place
+        bits = ((eighths >> bit) & 1).to(torch.uint8)
+        torch.sum(bits << places, 0, dtype=torch.uint8, out=plane)
     return planes.view(-1)
 
 
 def unpack(payload: "Tensor", count: int, width: int) -> "Tensor":
     """The numbers that were packed, of an integer type [count]."""
-    planes = payload.view(width, -1)
+    planes, places = payload.view(width, -1), _places(payload)
     eighths = planes.new_zeros(8, planes.shape[1], dtype=_type(width))
     for bit, plane in enumerate(planes.unbind()):
-        for place, eighth in enumerate(eighths.unbind()):
-            eighth |= ((plane >> place) & 1).to(eighths.dtype) << bit
+        eighths |= (plane >> places).bitwise_and_(1).to(eighths.dtype).bitwise_left_shift_(bit)
     return eighths.view(-1)[:count]
+
+
+def _places(like: "Tensor") -> "Tensor":
+    """Of the eight bits in a byte: uint8 [8, 1]."""
+    import torch
+
+    return torch.arange(8, dtype=torch.uint8, device=like.device).view(8, 1)
 
 
 def _type(width: int) -> "torch.dtype":
