@@ -103,7 +103,7 @@ class Learner:
         return self.precision.layout(inputs), train.targets.index_select(0, indices)
 
     def _seed_torch(self, seed: int) -> None:
-        """As `torch.manual_seed` does, which takes half a millisecond to note who called it: as long as a small step."""
+        """As `torch.manual_seed` does, which takes as long as a small step to note who called it."""
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
