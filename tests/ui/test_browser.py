@@ -203,8 +203,7 @@ def test_an_answer_older_than_an_event_takes_nothing_back_of_a_run(page: Any, ru
 def test_an_answer_older_than_an_event_takes_nothing_back_of_the_list(page: Any, running: Running) -> None:
     held = held_back(page, "**/api/runs")
     page.reload()
-    page.wait_for_selector(".link.on")
-    until(lambda: len(held) == 2)  # at once, and when events begin
+    until(lambda: page.locator(".link.on").count() == 1 and len(held) == 2)  # asked at once, and when events begin
     append(running.root / "going", test_accuracy=0.7171)
     until(lambda: "71.71" in page.inner_text("main"))
     assert page.locator("tr.run").count() == 1  # what the event told, nothing else is known yet
