@@ -26,7 +26,7 @@ def small_network() -> nn.Module:
 
 def digest(specification: Specification, folder: Path) -> str:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (200, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    images = torch.randint(0, 256, (120, 1, 8, 8), generator=generator, dtype=torch.uint8)
     targets = images.float().mean((1, 2, 3)).argsort() % 4
     task = Task(model=small_network, train=(images, targets), test=(images, targets), mean=(0.5,), std=(0.3,))
     lab.train(specification, task=task, out=folder)
@@ -47,7 +47,7 @@ def test_ten_repetitions_are_one(name: str, tmp_path: Path) -> None:
         workers=4,
         epochs=1,
         batch_size=16,
-        partition=PARTITIONS.parse("iid" if parse_strategy(name).pools_data else "dirichlet:1,least=20"),
+        partition=PARTITIONS.parse("iid" if parse_strategy(name).pools_data else "dirichlet:1,least=12"),
         optimizer=SGD(momentum=0.9),
     )
     digests = set()

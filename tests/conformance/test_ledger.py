@@ -23,7 +23,7 @@ from manyhands.strategies import STRATEGIES, parse_strategy
 if TYPE_CHECKING:
     from fleet import Fleet
 
-WORKERS = 5
+WORKERS, SAMPLES = 5, 120
 NORM, HEAD = 4 * 8, 8 * 3 + 3
 """numbers of the toy model's norm, batch statistics included, and of its last layer"""
 EXPECTED: dict[str, Callable[["Case", int], float]] = {
@@ -133,7 +133,7 @@ class Case:
 
 
 def case_of(variant: str, folder: Path) -> tuple[Specification, Case, Run]:
-    specification, task = specify(variant, WORKERS), toy(Normed)
+    specification, task = specify(variant, WORKERS), toy(Normed, SAMPLES)
     return specification, Case(lab.prepare(specification, task)), train(specification, task, folder)
 
 
@@ -181,7 +181,7 @@ def test_bytes(variant: str, tmp_path: Path) -> None:
 )
 def test_bytes_of_collectives(collective: str, expected: list[float], tmp_path: Path) -> None:
     """In gradients a step, for three workers, who divide the 99 parameters evenly."""
-    specification, task = specify(f"all-reduce:collective={collective}", 3), toy(Normed)
+    specification, task = specify(f"all-reduce:collective={collective}", 3), toy(Normed, SAMPLES)
     case = Case(lab.prepare(specification, task))
     assert conserved(train(specification, task, tmp_path / "run")) == [
         round(case.steps * share * 4 * case.parameters) for share in expected
@@ -215,7 +215,7 @@ def test_every_moment_of_every_node_is_on_the_ledger(variant: str, cluster: Simu
     workers = 1 if variant == "single" else WORKERS
     if workers == 1:
         cluster = Simulated(jitter=cluster.jitter)
-    run = train(specify(variant, workers, cluster=cluster, optimizer=craft(variant)), toy(Normed), tmp_path / "run")
+    run = train(specify(variant, workers, cluster=cluster, optimizer=craft(variant)), toy(Normed, SAMPLES), tmp_path / "run")
     for node in run.ledger["nodes"]:
         seconds = node["seconds"]
         parts = [seconds[part] for part in seconds if part != "hidden_communication"]
@@ -229,7 +229,7 @@ def test_every_moment_of_every_node_is_on_the_ledger(variant: str, cluster: Simu
 
 @pytest.mark.parametrize("variant", [variant for variant in SYNCHRONOUS if variant != "single"])
 def test_those_who_are_fast_wait_for_the_slow_one(variant: str, tmp_path: Path) -> None:
-    ledger = train(specify(variant, WORKERS, cluster=Simulated(slow=("1:10",))), toy(Normed), tmp_path / "run").ledger
+    ledger = train(specify(variant, WORKERS, cluster=Simulated(slow=("1:10",))), toy(Normed, SAMPLES), tmp_path / "run").ledger
     waiting = [node["seconds"]["waiting"] for node in ledger["nodes"][:WORKERS]]
     if "fraction" not in variant:  # with it the slow one also rests while it is not invited
         assert min(waiting) == waiting[1]
@@ -252,7 +252,7 @@ def assert_lanes_are_whole(folder: Path, ledger: dict[str, Any]) -> None:
 @pytest.mark.parametrize("variant", ["all-reduce", "ad-psgd", "fedavg", "all-reduce:compression=powersgd:2"])
 def test_a_simulated_trace_is_the_ledger(variant: str, tmp_path: Path) -> None:
     cluster = Simulated(slow=("1:3",), jitter=0.5, bandwidth="100Mbit/s")
-    run = train(specify(variant, WORKERS, cluster=cluster), toy(Normed), tmp_path / "run")
+    run = train(specify(variant, WORKERS, cluster=cluster), toy(Normed, SAMPLES), tmp_path / "run")
     assert_lanes_are_whole(run.folder, run.ledger)
 
 

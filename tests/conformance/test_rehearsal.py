@@ -29,7 +29,7 @@ def uneven(variant: str) -> Specification:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_it_takes_what_the_run_takes(variant: str, tmp_path: Path) -> None:
-    specification, task = uneven(variant), toy(Normed)
+    specification, task = uneven(variant), toy(Normed, 120)
     rehearsal = lab.rehearse(specification, task=task)
     run = train(specification, task, tmp_path / "run")
     ledgers = {node["rank"]: node for node in run.ledger["nodes"]}

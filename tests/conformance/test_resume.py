@@ -1,7 +1,5 @@
 """A run that was interrupted and resumed is the run without a stop, bit for bit."""
 
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,29 +30,19 @@ def harsh(variant: str) -> Specification:
     )
 
 
-Uninterrupted = Callable[[str], Run]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
-    """Each variant is run without a stop once for all the tests here."""
-
-    @cache
-    def run(variant: str) -> Run:
-        return train(harsh(variant), toy(Dropped, 120), tmp_path_factory.mktemp("whole") / "run")
-
-    return run
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_resumed_twice_is_uninterrupted(variant: str, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
-    task, specification, whole = toy(Dropped, 120), harsh(variant), uninterrupted(variant)
+def test_resumed_again_and_again_is_uninterrupted(variant: str, tmp_path: Path) -> None:
+    """Interrupted before the first epoch or round was saved, before the second, and before the last."""
+    task, specification = toy(Dropped, 120), harsh(variant)
+    whole = train(specification, task, tmp_path / "whole")
     broken = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt, match="broken"):
-        train(specification, task, broken, observer=Interrupt(2))
-    assert RunFolder(broken).read_run()["status"] == "stopped"
-    with pytest.raises(KeyboardInterrupt, match="broken"):
-        lab.resume(broken, task=task, observer=Interrupt(specification.total))
+        train(specification, task, broken, observer=Interrupt(1))
+    for number, after in enumerate((2, specification.total)):
+        assert RunFolder(broken).read_run()["status"] == "stopped"
+        assert RunFolder(broken).read_checkpoint()[0]["completed"] == number
+        with pytest.raises(KeyboardInterrupt, match="broken"):
+            lab.resume(broken, task=task, observer=Interrupt(after))
     resumed = Run(lab.resume(broken, task=task))
     assert resumed.files() == whole.files()
     assert RunFolder(broken).read_run()["status"] == "finished"
@@ -77,14 +65,3 @@ def test_resumed_from_an_evaluation_some_epochs_ago(variant: str, tmp_path: Path
     with pytest.raises(KeyboardInterrupt):
         train(specification, task, tmp_path / "broken", observer=Interrupt(4))
     assert Run(lab.resume(tmp_path / "broken", task=task)).files() == whole.files()
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_resumed_before_the_first_epoch_or_round_was_done(
-    variant: str, uninterrupted: Uninterrupted, tmp_path: Path
-) -> None:
-    task = toy(Dropped, 120)
-    with pytest.raises(KeyboardInterrupt):
-        train(harsh(variant), task, tmp_path / "broken", observer=Interrupt(1))
-    assert RunFolder(tmp_path / "broken").read_checkpoint()[0]["completed"] == 0
-    assert Run(lab.resume(tmp_path / "broken", task=task)).files() == uninterrupted(variant).files()
