@@ -1,7 +1,8 @@
 """Tests that need the real data sets are skipped, with the reason, where those are absent.
 
 Puts this folder on the path of imports, for what tests of several parts share. No example of a property has a deadline:
-machines are slow now and then. Jobs in a shell's background are started deaf to interrupts, which tests send.
+machines are slow now and then; there are fifty of each. Jobs in a shell's background are started deaf to interrupts,
+which tests send.
 """
 
 import os
@@ -16,7 +17,7 @@ from hypothesis import settings
 from manyhands.tasks.datasets.catalogue import CARDS
 
 sys.path.insert(0, str(Path(__file__).parent))
-settings.register_profile("patient", deadline=None)
+settings.register_profile("patient", deadline=None, max_examples=50)
 settings.load_profile("patient")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -200,6 +200,7 @@ def test_simulated_from_one_end_to_the_other(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "new/result.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_processes_from_one_end_to_the_other(tmp_path: Path) -> None:
     plan = plan_of(Processes(threads=1, timeout=60), workers=(2,))
     plan = replace(plan, strategies=(ParameterServer(),))

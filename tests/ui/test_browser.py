@@ -275,6 +275,7 @@ def test_what_only_the_command_finds_wrong_stands_beside_its_field_too(page: Any
     assert "unknown task 'mnist-mini/lenet6'" in error.inner_text()
 
 
+@pytest.mark.slow
 def test_a_run_is_started_seen_to_finish_and_another_one_stopped(page: Any, running: Running) -> None:
     page.goto(f"{running.base}/new")
     page.get_by_label("Workers").fill("2")

@@ -123,6 +123,7 @@ class Agents:
 
 
 @pytest.mark.namespaces
+@pytest.mark.slow
 def test_torchrun_on_two_hosts(hosts: tuple[str, str], tmp_path: Path) -> None:
     with Agents(hosts, tmp_path, epochs=1) as agents:
         statuses, outputs, complaints = agents.end()
