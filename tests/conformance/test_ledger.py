@@ -215,7 +215,8 @@ def test_every_moment_of_every_node_is_on_the_ledger(variant: str, cluster: Simu
     workers = 1 if variant == "single" else WORKERS
     if workers == 1:
         cluster = Simulated(jitter=cluster.jitter)
-    run = train(specify(variant, workers, cluster=cluster, optimizer=craft(variant)), toy(Normed, SAMPLES), tmp_path / "run")
+    specification = specify(variant, workers, cluster=cluster, optimizer=craft(variant))
+    run = train(specification, toy(Normed, SAMPLES), tmp_path / "run")
     for node in run.ledger["nodes"]:
         seconds = node["seconds"]
         parts = [seconds[part] for part in seconds if part != "hidden_communication"]
@@ -229,7 +230,8 @@ def test_every_moment_of_every_node_is_on_the_ledger(variant: str, cluster: Simu
 
 @pytest.mark.parametrize("variant", [variant for variant in SYNCHRONOUS if variant != "single"])
 def test_those_who_are_fast_wait_for_the_slow_one(variant: str, tmp_path: Path) -> None:
-    ledger = train(specify(variant, WORKERS, cluster=Simulated(slow=("1:10",))), toy(Normed, SAMPLES), tmp_path / "run").ledger
+    specification = specify(variant, WORKERS, cluster=Simulated(slow=("1:10",)))
+    ledger = train(specification, toy(Normed, SAMPLES), tmp_path / "run").ledger
     waiting = [node["seconds"]["waiting"] for node in ledger["nodes"][:WORKERS]]
     if "fraction" not in variant:  # with it the slow one also rests while it is not invited
         assert min(waiting) == waiting[1]
