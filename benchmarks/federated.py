@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from manyhands.runs.folder import RunFolder
 from manyhands.runs.specification import Specification
 from manyhands.strategies import FedAvg
 from manyhands.tasks.models import build
+from manyhands.tasks.partition import Groups
 from manyhands.tasks.task import Task
 from side_by_side import compare
 
@@ -98,6 +100,7 @@ def manyhands_run(case: Case, inputs: Tensor, targets: Tensor, rounds: int) -> f
         model=lambda: build(case.model, case.shape, 10),
         train=(inputs, targets),
         test=(inputs[:10], targets[:10]),
+        groups=np.arange(case.clients).repeat(case.samples),  # the loop's clients have these samples too
         name=f"random/{case.model}",
     )
     specification = Specification(
@@ -107,6 +110,7 @@ def manyhands_run(case: Case, inputs: Tensor, targets: Tensor, rounds: int) -> f
         batch_size=case.batch,
         lr=case.lr,
         evaluate_every=rounds,
+        partition=Groups(),
     )
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
