@@ -1,4 +1,4 @@
-"""The site is built without a warning, can be searched, and needs nothing from other hosts. It is built once: one test."""
+"""The site is built without a warning, can be searched, and needs nothing from other hosts. Built once: one test."""
 
 import re
 import subprocess
