@@ -106,13 +106,12 @@ def append(run: Path, **changes: Any) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def until(true: Callable[[], bool], seconds: float = 20.0) -> float:
-    """Wait until something is true; returns how long it took."""
+def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something is true that asks the page: what the page does is done meanwhile."""
     begun = time.monotonic()
     while not true():
         assert time.monotonic() - begun < seconds
         time.sleep(0.02)
-    return time.monotonic() - begun
 
 
 def test_the_token_is_needed_once_and_leaves_the_address(browser: Any, page: Any, running: Running) -> None:

@@ -235,7 +235,7 @@ export function list(main, query) {
     },
     again: async () => {
       const told = await askAnew("/api/runs").catch(() => null);
-      if (!told) return; // offline: it comes again
+      if (!told) return; // offline, or asked anew: another answer comes
       runs.clear(); studies.clear(); jobs.clear();
       cut = told.answer.cut;
       [told.answer, ...told.events].forEach(take);
